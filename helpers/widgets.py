@@ -1,0 +1,253 @@
+"""Live curves while a network trains, and the widgets that classify a picture."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+import io
+import threading
+from collections.abc import Mapping, Sequence
+
+import ipywidgets
+import keras
+import numpy as np
+from IPython import get_ipython
+from IPython.display import HTML, Image, display
+from matplotlib.figure import Figure
+from PIL import Image as Pillow
+
+from helpers import data, faces, plots, training
+from helpers.settings import FER_CLASSES, TutorialError
+
+# A message to the kernel holds 10 MiB, and all files chosen at once travel in one message.
+# start.py has JupyterLab take ten times as much.
+LIMIT = "Together up to 8 MB, or 95 MB if start.py opened JupyterLab."
+MOST_PICTURES, MOST_FACES = 20, 10  # shown at once
+_WIDE = {"description_width": "initial"}
+
+PURPOSE = (
+    "For your own face or those of volunteers, never to judge people: a face shows an "
+    "expression, not a feeling. Not for use on pupils or staff, which is prohibited in the EU "
+    "(AI Act, Article 5(1)(f))."
+)
+NO_MODEL = "There is no trained network yet: run notebook 04, or `python train_model.py`, first."
+
+
+def png(figure: Figure, dpi: int = 80) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+class LiveCurves(keras.callbacks.Callback):
+    """Redraw loss and accuracy below the cell after every epoch, in place.
+
+    The last drawing stays as a plain picture. Outside a notebook nothing is shown.
+
+    Args:
+        title: what is being trained.
+        reference: the `History.log` of another training, drawn in grey.
+    """
+
+    def __init__(self, title: str = "", reference: Mapping[str, Sequence[float]] | None = None):
+        super().__init__()
+        self.title, self.reference = title, reference
+        self.log: dict[str, list[float]] = {}
+        shell = get_ipython()
+        self._shell = shell if hasattr(shell, "kernel") else None
+        self._open()
+
+    def _open(self) -> None:
+        # An empty place in the cell, claimed before training starts: a training on a thread
+        # would otherwise draw into whichever cell runs at that moment.
+        if self._shell is not None:
+            self._cell = self._shell.execution_count
+            self._place = display(HTML(""), display_id=True)
+
+    def on_train_begin(self, logs=None) -> None:
+        self.log = {}
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._shell is not None and in_main and self._shell.execution_count != self._cell:
+            self._open()  # made in one cell, used in another
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        for name, value in (logs or {}).items():
+            values = self.log.setdefault(name, [])
+            values += [np.nan] * (epoch - len(values))  # a resumed training starts later
+            values.append(float(value))
+        if self._shell is not None:
+            self._place.update(Image(data=png(self.figure()), alt=self.describe()))
+
+    def figure(self) -> Figure:
+        """Draw what was logged so far; not registered with pyplot, so nothing piles up."""
+        figure = Figure(figsize=(10, 3.4), layout="constrained")
+        for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            if self.reference:
+                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
+            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
+        return figure
+
+    def describe(self) -> str:
+        """Say the last epoch in words, for those who cannot see the curves."""
+        last = ", ".join(f"{name} {values[-1]:.3g}" for name, values in self.log.items())
+        return f"Learning curves after epoch {len(self.log.get('loss', ()))}: {last}"
+
+
+def result_figure(picture, found: Sequence[faces.Face], probabilities, classes) -> Figure:
+    """Draw the picture with its faces boxed; per face the 48x48 crop and the probabilities.
+
+    Args:
+        picture: RGB picture (PIL).
+        found: its faces; the first `MOST_FACES` get a row each.
+        probabilities: array (faces, classes).
+        classes: the names, in the order of the columns.
+    """
+    rows = max(1, min(len(found), MOST_FACES))
+    figure = Figure(figsize=(10, max(3.4, 2.3 * rows)), layout="constrained")
+    grid = figure.add_gridspec(rows, 3, width_ratios=(5, 2, 4))
+    texts = [f"{number}: {classes[p.argmax()]}" for number, p in enumerate(probabilities, start=1)]
+    plots.faces_on_picture(figure.add_subplot(grid[:, 0]), picture, found, texts)
+    for row, (face, p) in enumerate(zip(found[:rows], probabilities, strict=False)):
+        ax = figure.add_subplot(grid[row, 1])
+        ax.imshow(face.crop, cmap="gray", vmin=0, vmax=255)
+        ax.set(title=f"{row + 1}: at 48×48", xticks=(), yticks=())
+        plots.probabilities(figure.add_subplot(grid[row, 2]), p, classes, title=texts[row])
+    return figure
+
+
+def result_html(name: str, source, model, classes: Sequence[str], whole: bool = False) -> str:
+    """Classify one picture and return the result as HTML: sentences first, then the figure.
+
+    Whatever goes wrong becomes a sentence too, because an error raised in a widget's callback
+    would be seen by nobody.
+
+    Args:
+        name: what to call the picture.
+        source: an RGB picture (PIL), or the bytes of a file in any format.
+        model, classes: the network and the names of its outputs.
+        whole: take the whole picture for the face instead of searching.
+    """
+    try:
+        picture = source if isinstance(source, Pillow.Image) else data.open_picture(source)
+        found = [faces.whole_image(picture)] if whole else faces.find_faces(picture)
+        probabilities = faces.classify(model, found)
+        sentences = [
+            f"Face {number} {faces.in_words(p, classes)}."
+            for number, p in enumerate(probabilities, start=1)
+        ] or ["No face was found. If it is one, tick “the whole picture is the face”."]
+        if len(found) > MOST_FACES:
+            sentences.append(f"Only the {MOST_FACES} largest are drawn with their probabilities.")
+        code = base64.b64encode(png(result_figure(picture, found, probabilities, classes)))
+        drawing = (
+            f'<img style="max-width:100%" alt="{html.escape(" ".join(sentences))}" '
+            f'src="data:image/png;base64,{code.decode()}">'
+        )
+    except Exception as error:
+        sentences, drawing = [explain(error)], ""
+    return f"<p><b>{html.escape(name)}</b>: {html.escape(' '.join(sentences))}</p>{drawing}"
+
+
+def explain(error: Exception) -> str:
+    """Return the sentence that a widget shows for an error."""
+    if isinstance(error, TutorialError):
+        return str(error)
+    return f"Something went wrong: {type(error).__name__}: {error}"
+
+
+def sample_picker(pictures: Mapping[str, Pillow.Image]) -> ipywidgets.Dropdown:
+    """Return a list to pick a sample by name; its value is None until something is picked."""
+    options = [("choose one", None), *((name, name) for name in pictures)]
+    return ipywidgets.Dropdown(options=options, description="Sample", style=_WIDE)
+
+
+def upload_button() -> ipywidgets.FileUpload:
+    """Return a button to choose pictures; its value is a tuple of dicts with name and content."""
+    return ipywidgets.FileUpload(
+        accept="image/*",
+        multiple=True,
+        description="Upload pictures",
+        tooltip=LIMIT,
+        layout=ipywidgets.Layout(width="14em"),
+    )
+
+
+def model_chooser(models: Sequence[training.ModelFile]) -> ipywidgets.Dropdown:
+    """Return a list of networks in the order given; its value is a `ModelFile`, or None."""
+    options = [(_describe(file), file) for file in models] or [("none found", None)]
+    return ipywidgets.Dropdown(
+        options=options, description="Network", style=_WIDE, layout={"width": "auto"}
+    )
+
+
+def _describe(file: training.ModelFile) -> str:
+    words = [file.origin]
+    if "data" in file.info:
+        words.append(f"trained on {file.info['data']['name']}")
+    if "accuracy" in file.info.get("validation", {}):
+        words.append(f"{file.info['validation']['accuracy']:.0%} right on validation images")
+    return f"{file.path.name} ({', '.join(words)})"
+
+
+def classifier_box(
+    pictures: Mapping[str, Pillow.Image] | None = None,
+    models: Sequence[training.ModelFile] | None = None,
+) -> ipywidgets.VBox:
+    """Assemble sample picker, upload, choice of network and result in one box.
+
+    Args:
+        pictures: the samples by name; by default the two portraits.
+        models: the networks to choose from; by default all that fit photographs, best first.
+    """
+    pictures = faces.portraits() if pictures is None else pictures
+    picker, upload = sample_picker(pictures), upload_button()
+    chooser = model_chooser(training.model_for_photographs() if models is None else models)
+    whole = ipywidgets.Checkbox(
+        description="the whole picture is the face", indent=False, value=False
+    )
+    result = ipywidgets.HTML("<p>Pick a sample or upload a picture.</p>")
+    shown: list[tuple[str, object]] = []
+    lock = threading.RLock()  # newer kernels answer widgets on several threads
+    load = functools.cache(training.load_model)
+
+    def say(*parts: str) -> None:
+        result.value = f'<div role="status" aria-live="polite">{"".join(parts)}</div>'
+
+    def show(pictures: Sequence[tuple[str, object]] = ()) -> None:
+        with lock:
+            shown[:] = pictures or shown
+            if not shown:
+                return
+            say("<p>Looking …</p>")
+            try:
+                if chooser.value is None:
+                    raise TutorialError(NO_MODEL)
+                model, info = load(chooser.value.path, FER_CLASSES)
+                parts = [
+                    result_html(name, source, model, info["classes"], whole.value)
+                    for name, source in shown[:MOST_PICTURES]
+                ]
+                if left := len(shown) - len(parts):
+                    parts.append(f"<p>{left} more were left out: upload fewer at once.</p>")
+                say(f"<p>{html.escape(faces.caution(info))}</p>", *parts)
+            except Exception as error:
+                say(f"<p>{html.escape(explain(error))}</p>")
+
+    def pick_sample(change) -> None:
+        if change.new is not None:
+            show([(change.new, pictures[change.new])])
+
+    def take_upload(change) -> None:
+        if change.new:
+            show([(file["name"], bytes(file["content"])) for file in change.new])
+            upload.value, picker.value = (), None  # so that the same can be chosen again
+
+    picker.observe(pick_sample, "value")
+    upload.observe(take_upload, "value")
+    for control in (chooser, whole):
+        control.observe(lambda _: show(), "value")
+    limit = ipywidgets.Label(LIMIT)
+    purpose = ipywidgets.HTML(f"<small>{html.escape(PURPOSE)}</small>")
+    row = ipywidgets.HBox([picker, upload, limit], layout={"flex_flow": "row wrap"})
+    return ipywidgets.VBox([chooser, row, whole, result, purpose])

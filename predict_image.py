@@ -1,0 +1,131 @@
+"""Say which expression each face in a picture shows: python predict_image.py photo.jpg"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+import json
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+
+def expand(names: list[str]) -> list[Path]:
+    """Return the files meant: a folder stands for its pictures, a pattern for what it matches.
+
+    Windows hands patterns such as *.jpg over as they are. What matches nothing is kept, so that
+    it is reported by name.
+    """
+    paths = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            suffixes = Image.registered_extensions()
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+            paths += inside or [path]
+        elif path.exists():
+            paths.append(path)
+        else:
+            paths += [Path(match) for match in sorted(glob.glob(name))] or [path]  # noqa: PTH207
+    return paths
+
+
+def predict_file(path: Path, model, classes: list[str], whole: bool) -> dict:
+    """Return `{file, faces: [{box, expression, probabilities}]}`, or `{file, error}`.
+
+    A box is [left, top, right, bottom] in pixels of the file, seen upright.
+    """
+    from helpers import data, faces
+    from helpers.settings import TutorialError
+
+    try:
+        if path.is_dir():
+            raise TutorialError(f"{path} is a folder without pictures; name a picture.")
+        picture = data.open_picture(path)
+        found = [faces.whole_image(picture)] if whole else faces.find_faces(picture)
+        probabilities = faces.classify(model, found)
+        with Image.open(path) as file:  # large pictures are shrunk when they are opened
+            scale = max(file.size) / max(picture.size)
+    except TutorialError as error:
+        return {"file": str(path), "error": str(error)}
+    except (OSError, MemoryError) as error:
+        return {"file": str(path), "error": f"{path} could not be read: {error}"}
+    return {
+        "file": str(path),
+        "faces": [
+            {
+                "box": [round(value * scale) for value in face.box],
+                "expression": classes[p.argmax()],
+                "probabilities": {c: round(float(v), 6) for c, v in zip(classes, p, strict=True)},
+            }
+            for face, p in zip(found, probabilities, strict=True)
+        ],
+    }
+
+
+def describe(result: dict) -> str:
+    """Return one file's result as text."""
+    from helpers import faces
+
+    if "error" in result:
+        return f"{result['file']}: {result['error']}"
+    if not result["faces"]:
+        return f"{result['file']}: no face was found; if it is one, add --whole-image."
+    lines = [f"{result['file']}:"]
+    for number, face in enumerate(result["faces"], start=1):
+        names, values = list(face["probabilities"]), list(face["probabilities"].values())
+        lines.append(f"  face {number} at {face['box']} {faces.in_words(values, names)}")
+        lines.append("    " + "  ".join(f"{n} {v:.1%}" for n, v in zip(names, values, strict=True)))
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description="Say which expression each face in a picture appears to show. A face shows an "
+        "expression, not a feeling: for your own pictures, never to judge people.",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, folder or pattern")
+    parser.add_argument("--model", type=Path, help="a .keras or .h5 file (default: the best found)")
+    parser.add_argument(
+        "--whole-image", action="store_true", help="take the whole picture for the face"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON value, nothing else")
+    options = parser.parse_args(arguments)
+    with contextlib.suppress(AttributeError):  # a file name may hold what a console cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+    # TensorFlow takes seconds to import, so --help and typing errors are answered before.
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        from helpers import faces, training
+        from helpers.settings import FER_CLASSES, TutorialError
+
+        try:
+            path = options.model
+            if path is None:
+                if not (models := training.model_for_photographs()):
+                    raise TutorialError(
+                        "There is no trained network yet: run `python train_model.py` first."
+                    )
+                path = models[0].path
+            model, info = training.load_model(path, FER_CLASSES)
+        except TutorialError as error:
+            print(error, file=sys.stderr)
+            if options.json:
+                print(json.dumps({"error": str(error)}), file=out)
+            return 1
+        print(f"Network: {path}. {faces.caution(info)}".strip())
+        results = []
+        for file in expand(options.images):
+            results.append(predict_file(file, model, info["classes"], options.whole_image))
+            if not options.json:
+                print(describe(results[-1]), file=out, flush=True)
+    if options.json:
+        print(json.dumps(results, indent=2))
+    return int(all("error" in result for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
