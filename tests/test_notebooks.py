@@ -1,0 +1,151 @@
+"""Every notebook runs alone, from a fresh start, on toy faces and on FER-2013."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from tools.run_notebooks import NotebookError, execute, kernel_environment, write_page
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+STDERR_LINES = 5  # more would be the wall of warnings that a reader must not meet
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def streams(notebook: nbformat.NotebookNode, name: str) -> str:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.get("name") == name)
+
+
+def run_alone(path: Path, dataset: str, runs: Path) -> nbformat.NotebookNode:
+    """Execute a notebook as a learner would who opens it first of all."""
+    before = path.read_bytes()
+    changes = {"TUTORIAL_DATASET": dataset, "TUTORIAL_RUNS": str(runs), "TUTORIAL_PROFILE": "quick"}
+    notebook = execute(path, kernel_environment(**changes))
+    assert path.read_bytes() == before
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert code
+    assert all(cell.execution_count for cell in code), "a cell was left out"
+    errors = streams(notebook, "stderr")
+    assert len(errors.splitlines()) <= STDERR_LINES, errors
+    return notebook
+
+
+@pytest.mark.notebook
+@each_notebook
+def test_runs_alone_on_toy_faces(path: Path, tmp_path: Path) -> None:
+    notebook = run_alone(path, "toy", tmp_path)
+    assert "toy faces" in streams(notebook, "stdout"), "it does not say what it was shown"
+
+
+@pytest.mark.notebook
+@each_notebook
+def test_runs_alone_on_fer2013(path: Path, tmp_path: Path, fer2013_zip: Path) -> None:
+    run_alone(path, str(fer2013_zip), tmp_path)
+
+
+@each_notebook
+def test_is_committed_without_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    assert "widgets" not in notebook.metadata
+
+
+@each_notebook
+def test_needs_no_path_tricks_and_names_no_machine(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for trick in ("sys.path", "PYTHONPATH", "%cd", "os.chdir", "/home/", "/Users/", "C:\\\\"):
+        assert trick not in text
+
+
+def test_they_are_numbered_without_a_gap() -> None:
+    numbers = [int(path.name[:2]) for path in NOTEBOOKS if path.name[:2].isdigit()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= 6
+
+
+def write_notebook(path: Path, *cells: str) -> Path:
+    new = nbformat.v4
+    body = [new.new_markdown_cell("# A lesson"), *map(new.new_code_cell, cells)]
+    nbformat.write(new.new_notebook(cells=body), path)
+    return path
+
+
+def test_a_failing_cell_is_named(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "07_bad.ipynb", "a = 1", "b = 0\na / b", "never = 1")
+    with pytest.raises(NotebookError) as caught:
+        execute(path)
+    assert str(caught.value) == (
+        "07_bad.ipynb, code cell 2 of 3 (`b = 0`): ZeroDivisionError: division by zero"
+    )
+
+
+def test_a_kernel_that_dies_is_noticed(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "07_dead.ipynb", "import os\nos._exit(3)")
+    with pytest.raises(NotebookError, match=r"code cell 1 of 1 .*the kernel died"):
+        execute(path)
+
+
+def test_the_kernel_is_this_python_beside_the_notebook_with_helpers(tmp_path: Path) -> None:
+    path = write_notebook(
+        tmp_path / "07_where.ipynb",
+        "import os, sys, helpers\nprint(sys.executable, os.getcwd(), helpers.__file__, sep='|')",
+    )
+    seen = []
+    notebook = execute(path, progress=lambda cell, of: seen.append((cell, of)))
+    executable, folder, helpers = streams(notebook, "stdout").strip().split("|")
+    assert Path(executable) == Path(sys.executable)
+    assert Path(folder).resolve() == tmp_path.resolve()
+    assert Path(helpers).resolve() == (ROOT / "helpers" / "__init__.py").resolve()
+    assert seen == [(1, 1)]
+
+
+def test_pages_are_whole_and_end_at_the_first_failure(tmp_path: Path) -> None:
+    good = write_notebook(tmp_path / "01_good.ipynb", "print('six times', 7)")
+    bad = write_notebook(tmp_path / "02_bad.ipynb", "raise ValueError('no such thing')")
+    last = write_notebook(tmp_path / "03_last.ipynb", "1")
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "02_bad.html").write_text("of an earlier run")
+    tool = str(ROOT / "tools" / "run_notebooks.py")
+    command = [sys.executable, tool, "--output", str(pages), str(good), str(bad), str(last)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "02_bad.ipynb, code cell 1 of 1" in done.stderr
+    assert "ValueError: no such thing" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "01_good: cell 1 of 1" in done.stdout
+    assert "together" in done.stdout
+    assert [page.name for page in pages.iterdir()] == ["01_good.html"]
+    html = (pages / "01_good.html").read_text("utf-8")
+    assert "six times 7" in html
+    assert "TUTORIAL_PROFILE=standard" in html
+    assert html.rstrip().endswith("</html>")
+
+
+def test_a_notebook_that_is_not_there_gets_a_sentence(tmp_path: Path) -> None:
+    tool = str(ROOT / "tools" / "run_notebooks.py")
+    done = subprocess.run([sys.executable, tool, "99.ipynb"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Failed: There is no notebook 99.ipynb; name .ipynb files."
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch) -> None:
+    page = tmp_path / "01.html"
+    page.write_text("the old page")
+
+    def full_disk(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_page(nbformat.v4.new_notebook(), "01", tmp_path)
+    assert page.read_text() == "the old page"
