@@ -1,0 +1,159 @@
+"""Score a saved model on test images: python evaluate_model.py --model emotion_model.h5"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options. TensorFlow is imported later, so that --help is there at once."""
+    parser = argparse.ArgumentParser(
+        description="Score a saved model on test images: accuracy and, per class, precision, "
+        "recall and F1; with and without the test images that are also in the training set.",
+    )
+    parser.add_argument(
+        "--model", type=Path, help="a .keras or .h5 file (default: the best that fits the images)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="a zip, a folder with train/ and test/, or a folder of class folders, which are then "
+        "all test images (default: what TUTORIAL_DATASET or dataset/ holds)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("test", "private", "public"),
+        default="test",
+        help="all test images, or one half of FER-2013's (default: test)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON value, nothing else")
+    return parser.parse_args(arguments)
+
+
+def relabel(dataset, classes: tuple[str, ...], model_name: str):
+    """Return the data set with labels that index the model's classes instead of its own.
+
+    Only where there are no training images may it lack some of the classes.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from helpers.settings import TutorialError
+
+    own = set(dataset.classes)
+    if own != set(classes) and (len(dataset.train) or not own <= set(classes)):
+        raise TutorialError(
+            f"{model_name} was trained on the classes {', '.join(classes)}, but the images have "
+            f"{', '.join(dataset.classes)}: name a model or images that fit."
+        )
+    index = np.array([classes.index(name) for name in dataset.classes], np.int64)
+    train, test = (replace(s, labels=index[s.labels]) for s in (dataset.train, dataset.test))
+    return replace(dataset, classes=classes, train=train, test=test)
+
+
+def run(options: argparse.Namespace) -> tuple[dict, str]:
+    """Return the result for --json, and the same as text with intervals.
+
+    Raises:
+        TutorialError: with a sentence for the user.
+    """
+    from helpers import data, evaluation, settings, sources, training
+
+    if path := options.model:
+        model, info = training.load_model(path)  # before many images are loaded for nothing
+    source = sources.locate(options.data) if options.data else sources.prepare()
+    print(source.message)
+    dataset = data.load(source, bare_as="test")
+    print(dataset.verdict, *dataset.problems[:5], sep="\n")
+    if path is None:
+        if not (found := training.candidates(dataset)):
+            raise settings.TutorialError(
+                f"There is no model of {dataset.name} yet: train one with train_model.py, or name "
+                "one with --model."
+            )
+        path = found[0].path
+        model, info = training.load_model(path)
+    if not (classes := info.get("classes")):
+        same = len(dataset.classes) == model.output_shape[-1]
+        classes = dataset.classes if same else settings.FER_CLASSES
+        print(f"{path.name} does not name its classes; taking them for {', '.join(classes)}.")
+    dataset = relabel(dataset, tuple(classes), path.name)
+    seen = info.get("data", {})
+    if seen and "toy" in (seen["kind"], dataset.kind) and seen["kind"] != dataset.kind:
+        print(f"Mind that {path.name} was trained on {seen['name']}, and this is {dataset.name}.")
+
+    part = dataset.test if options.split == "test" else data.halves(dataset.test)[options.split]
+    print(f"Predicting {len(part):,} images with {path} ...")
+    probabilities = evaluation.predict(model, part.images)
+    result = {
+        "split": options.split,
+        **evaluation.scores(part.labels, probabilities, dataset.classes),
+        "without_train_copies": None,
+    }
+    title = f"{path.name} on {dataset.name}, {options.split}"
+    text = table(title, part.labels, probabilities, dataset.classes)
+    if len(dataset.train):
+        fresh = ~data.copies_of(part.images, dataset.train.images)
+        rest = part.labels[fresh], probabilities[fresh], dataset.classes
+        result["without_train_copies"] = evaluation.scores(*rest)
+        copies = f"Without the {(~fresh).sum():,} that are also training images"
+        text += "\n\n" + "\n".join(table(copies, *rest).splitlines()[:3])
+    return result, text
+
+
+def table(title: str, labels, probabilities, classes: tuple[str, ...]) -> str:
+    """Return the scores as text, with 95% bootstrap intervals."""
+    import numpy as np
+
+    from helpers import evaluation
+
+    def metric(labels, predicted):
+        rates = evaluation.class_rates(labels, predicted, len(classes))
+        return np.array([np.mean(labels == predicted), np.nanmean(rates[2]), *rates[1]])
+
+    if not len(labels):
+        return f"{title}: no images."
+    result = evaluation.scores(labels, probabilities, classes)
+    ends = evaluation.bootstrap(labels, probabilities.argmax(axis=1), metric).T
+    spans = [f"({low:.3f} to {high:.3f})" if np.isfinite(low) else "" for low, high in ends]
+    wide = max(8, *map(len, classes))
+    lines = [
+        f"{title}: {result['n']:,} images (in brackets: 95% bootstrap interval)",
+        f"  {'accuracy':{wide}} {result['accuracy']:.3f} {spans[0]}",
+        f"  {'macro F1':{wide}} {result['macro_f1']:.3f} {spans[1]}",
+        f"  {'':{wide}} {'recall':22} precision     F1  images",
+    ]
+    for (name, row), span in zip(result["per_class"].items(), spans[2:], strict=True):
+        keys = ("recall", "precision", "f1")
+        recall, precision, f1 = ("-" if row[k] is None else f"{row[k]:.3f}" for k in keys)
+        found = f"{recall} {span}"
+        lines.append(f"  {name:{wide}} {found:22} {precision:>9} {f1:>6} {row['support']:>7,}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0, 1 after an error that the user can put right, or 130 after Ctrl-C."""
+    options, out = parse(arguments), sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # whatever Keras and others print
+            from helpers.settings import TutorialError
+
+            try:
+                result, text = run(options)
+            except TutorialError as error:
+                print(error, file=sys.stderr)
+                return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    print(json.dumps(result, indent=2) if options.json else text, file=out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

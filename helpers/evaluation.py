@@ -1,0 +1,174 @@
+"""How good a network is: predictions, scores, intervals, calibration."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers.settings import SEED, TutorialError
+
+
+def predict(model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Return the probabilities, float32 (n, k), of uint8 images (n, height, width).
+
+    The network sees grey levels divided by 255. Nothing is printed, and the network is traced
+    once, not once per call: it serves one face in a widget as well as a whole test set.
+
+    Raises:
+        TutorialError: if the images are of another type or shape than the network takes.
+    """
+    h, w = model.input_shape[1:3]
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 3
+        or (h, w) not in (images.shape[1:], (None,) * 2)
+    ):
+        raise TutorialError(
+            f"predict() takes uint8 images of shape (n, {h}, {w}), not {images.dtype} "
+            f"{images.shape}: pass the grey levels, 0 to 255, as they are."
+        )
+    result = np.zeros((len(images), model.output_shape[-1]), np.float32)
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size, ..., None].astype(np.float32) / 255
+        result[start : start + batch_size] = model.predict_on_batch(batch)
+    return result
+
+
+def confusion_counts(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    """Return int (k, k): how many images of each true class (row) got each answer (column)."""
+    return np.bincount(np.asarray(labels) * k + predicted, minlength=k * k).reshape(k, k)
+
+
+def class_rates(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    """Return precision, recall and F1 per class, float (3, k), NaN where there is no answer.
+
+    The precision of a class that is never predicted is 0. A class without images has no
+    recall; if it is never predicted either, it has no precision and no F1.
+    """
+    counts = confusion_counts(labels, predicted, k)
+    hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        precision = np.where(claimed + support > 0, hits / np.maximum(claimed, 1), np.nan)
+        return np.stack([precision, hits / support, 2 * hits / (support + claimed)])
+
+
+def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict:
+    """Return `{n, accuracy, macro_f1, per_class: {name: {precision, recall, f1, support}}}`.
+
+    All are plain Python numbers, or None where a 0 would lie: the recall of a class without
+    images, anything of no images. `macro_f1` is the mean over all classes but those that have
+    no images and are never predicted.
+
+    Raises:
+        TutorialError: if there is not one column of probabilities per class.
+    """
+    predicted = _answers(probabilities, classes)
+    rates = class_rates(labels, predicted, len(classes))
+    known = rates[2][np.isfinite(rates[2])]
+    support = np.bincount(labels, minlength=len(classes)).tolist()
+    rows = [[float(v) if np.isfinite(v) else None for v in column] for column in rates.T]
+    return {
+        "n": len(labels),
+        "accuracy": float(np.mean(predicted == labels)) if len(labels) else None,
+        "macro_f1": float(known.mean()) if len(known) else None,
+        "per_class": {
+            name: dict(zip(("precision", "recall", "f1", "support"), (*row, n), strict=True))
+            for name, row, n in zip(classes, rows, support, strict=True)
+        },
+    }
+
+
+def report(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> str:
+    """Return scikit-learn's classification report on the classes that occur or are predicted."""
+    from sklearn.metrics import classification_report
+
+    predicted = _answers(probabilities, classes)
+    present = np.union1d(labels, predicted)
+    names = [classes[index] for index in present]
+    return classification_report(
+        labels, predicted, labels=present, target_names=names, digits=3, zero_division=0
+    )
+
+
+def _answers(probabilities: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    if probabilities.shape[1:] != (len(classes),):
+        raise TutorialError(
+            f"The model gives {probabilities.shape[-1]} probabilities, but there are "
+            f"{len(classes)} classes ({', '.join(classes)}): use one that was trained on these."
+        )
+    return probabilities.argmax(axis=1)
+
+
+def bootstrap(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    metric: Callable[[np.ndarray, np.ndarray], float | np.ndarray],
+    rounds: int = 1000,
+    seed: int = SEED,
+) -> np.ndarray:
+    """Return the low and the high end, (2, ...), of the 95% interval of a metric.
+
+    The percentile bootstrap (Efron 1979): images are drawn anew with replacement, each with its
+    prediction, and 95% of the metric's values lie between the ends. This covers the luck of
+    which images were tested, not the luck of the training. Rounds with NaN do not count.
+    """
+    rng, n = np.random.default_rng(seed), len(labels)
+    draws = (rng.integers(0, n, n) for _ in range(rounds))
+    values = np.array([metric(labels[draw], predicted[draw]) for draw in draws], float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a class without images: NaN
+        return np.nanpercentile(values, [2.5, 97.5], axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Per bin of confidence, (bins,): mean confidence and accuracy (NaN if empty), and count."""
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+    ece: float  # expected calibration error, 0 to 1
+
+
+def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Calibration:
+    """Compare confidence with accuracy in bins of equal width.
+
+    The expected calibration error is the mean gap between the two, each bin weighted by its
+    images (Naeini et al. 2015; Guo et al. 2017).
+    """
+    top = probabilities.max(axis=1).astype(float)
+    right = probabilities.argmax(axis=1) == labels
+    where = np.digitize(top, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    count = np.bincount(where, minlength=bins)
+    sure, correct = np.bincount(where, top, bins), np.bincount(where, right, bins)
+    with np.errstate(invalid="ignore"):
+        ece = float(np.abs(sure - correct).sum() / len(labels)) if len(labels) else 0.0
+        return Calibration(sure / count, correct / count, count, ece)
+
+
+def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the T, 0.05 to 20, for which softmax(log(p) / T) has the least log loss.
+
+    Above 1, the network was too sure of itself (Guo et al. 2017). The right answers stay the
+    same. Fit it on validation data, never on the test set.
+    """
+    from scipy.optimize import minimize_scalar
+
+    # A float32 softmax can be exactly 0, whose logarithm no T could mend.
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=float)
+    own = logits[np.arange(len(labels)), labels]
+
+    def log_loss(log_t: float) -> float:
+        t = np.exp(log_t)
+        return float((np.logaddexp.reduce(logits / t, axis=1) - own / t).mean())
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=np.log([0.05, 20]), method="bounded").x))
+
+
+def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, n: int) -> np.ndarray:
+    """Return the indices of at most `n` wrong answers, the most confident first."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")[:n]]

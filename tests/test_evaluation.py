@@ -1,0 +1,237 @@
+"""Scores, intervals and calibration against answers known from elsewhere."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from helpers import evaluation
+from helpers.settings import TutorialError
+
+CLASSES = ("cat", "dog", "owl")
+
+
+def one_hot(answers, k=3):
+    """Return probabilities that are sure of the given answers."""
+    return np.eye(k, dtype=np.float32)[answers]
+
+
+def soft(logits):
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network whose answers can be computed by hand, and how often it was traced."""
+    import keras
+
+    traced = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, x):
+            traced.append(x.shape)
+            return x
+
+    inputs = keras.Input((48, 48, 1))
+    x = keras.layers.GlobalAveragePooling2D()(Spy()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+    model.layers[-1].set_weights([np.array([[1.0, -2.0, 4.0]]), np.array([0.5, 0.0, -1.0])])
+    return model, traced
+
+
+def test_predict_divides_by_255_and_keeps_the_order(network):
+    images = np.random.default_rng(0).integers(0, 256, (600, 48, 48), dtype=np.uint8)
+    got = evaluation.predict(network[0], images, batch_size=256)
+    mean = images.mean(axis=(1, 2), dtype=float)[:, None] / 255
+    want = soft(mean * [1.0, -2.0, 4.0] + [0.5, 0.0, -1.0])
+    assert got.dtype == np.float32 and got.shape == (600, 3)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_predict_of_nothing_has_a_column_per_class(network):
+    assert evaluation.predict(network[0], np.zeros((0, 48, 48), np.uint8)).shape == (0, 3)
+
+
+def test_predict_traces_once_and_prints_nothing(network, capfd):
+    model, traced = network
+    for n in (1, 2, 3):  # Keras may trace for the first sizes, then for any size
+        evaluation.predict(model, np.zeros((n, 48, 48), np.uint8))
+    before = len(traced)
+    for n in (1, 4, 7, 1, 300):
+        evaluation.predict(model, np.zeros((n, 48, 48), np.uint8))
+    assert len(traced) == before > 0
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 48, 48), np.float32),
+        np.zeros((48, 48), np.uint8),
+        np.zeros((2, 48, 48, 1), np.uint8),
+        np.zeros((2, 32, 32), np.uint8),
+    ],
+    ids=["divided", "one image", "channels", "size"],
+)
+def test_predict_refuses_what_would_be_misread(network, images):
+    with pytest.raises(TutorialError, match=r"uint8 images of shape \(n, 48, 48\)"):
+        evaluation.predict(network[0], images)
+
+
+def test_scores_agree_with_scikit_learn():
+    rng = np.random.default_rng(1)
+    labels, p = rng.integers(0, 3, 500), soft(rng.normal(size=(500, 3)))
+    answers, got = p.argmax(axis=1), evaluation.scores(labels, p, CLASSES)
+    want = metrics.precision_recall_fscore_support(labels, answers)
+    rows = np.array([list(got["per_class"][name].values()) for name in CLASSES])
+    np.testing.assert_allclose(rows.T, want)
+    assert got["n"] == 500
+    assert got["accuracy"] == pytest.approx(metrics.accuracy_score(labels, answers))
+    assert got["macro_f1"] == pytest.approx(metrics.f1_score(labels, answers, average="macro"))
+    assert json.loads(json.dumps(got)) == got
+    np.testing.assert_array_equal(
+        evaluation.confusion_counts(labels, answers, 3), metrics.confusion_matrix(labels, answers)
+    )
+
+
+def test_scores_of_a_class_that_is_never_predicted():
+    got = evaluation.scores(np.array([0, 0, 1, 2]), one_hot([0, 0, 1, 1]), CLASSES)
+    assert got["per_class"]["owl"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert got["per_class"]["dog"] == pytest.approx(
+        {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1}
+    )
+    assert got["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_scores_of_a_class_without_images():
+    labels = np.array([0, 0, 0])
+    claimed = evaluation.scores(labels, one_hot([0, 0, 1]), CLASSES)
+    assert claimed["per_class"]["dog"] == {
+        "precision": 0.0,
+        "recall": None,
+        "f1": 0.0,
+        "support": 0,
+    }
+    assert claimed["per_class"]["owl"] == {
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "support": 0,
+    }
+    assert claimed["macro_f1"] == pytest.approx((0.8 + 0.0) / 2)
+    assert claimed["macro_f1"] == pytest.approx(
+        metrics.f1_score(labels, [0, 0, 1], average="macro", zero_division=0)
+    )
+
+
+def test_scores_of_no_images_are_none():
+    got = evaluation.scores(np.zeros(0, int), np.zeros((0, 3)), CLASSES)
+    assert (got["n"], got["accuracy"], got["macro_f1"]) == (0, None, None)
+
+
+def test_scores_and_report_refuse_other_classes():
+    for function in (evaluation.scores, evaluation.report):
+        with pytest.raises(TutorialError, match=r"7 probabilities.*3 classes \(cat, dog, owl\)"):
+            function(np.array([0]), np.ones((1, 7)) / 7, CLASSES)
+
+
+def test_report_names_the_classes_that_occur():
+    text = evaluation.report(np.array([0, 0, 2]), one_hot([0, 2, 2]), CLASSES)
+    assert [line.split()[0] for line in text.splitlines() if line][1:4] == [
+        "cat",
+        "owl",
+        "accuracy",
+    ]
+    assert ["cat", "1.000", "0.500", "0.667", "2"] in [line.split() for line in text.splitlines()]
+
+
+def accuracy(labels, predicted):
+    return np.mean(labels == predicted)
+
+
+def test_bootstrap_matches_the_binomial_interval():
+    labels = np.zeros(400, int)
+    predicted = (np.arange(400) >= 300).astype(int)  # 75% right
+    low, high = evaluation.bootstrap(labels, predicted, accuracy, rounds=4000)
+    deviation = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert (low, high) == pytest.approx((0.75 - deviation, 0.75 + deviation), abs=0.006)
+
+
+def test_bootstrap_intervals_cover_the_truth_about_95_times_in_100():
+    rng, covered = np.random.default_rng(5), 0
+    for seed in range(200):
+        predicted = (rng.random(150) > 0.7).astype(int)
+        low, high = evaluation.bootstrap(np.zeros(150, int), predicted, accuracy, 300, seed)
+        covered += low <= 0.7 <= high
+    assert 180 <= covered <= 198  # 190 expected, with a deviation of 3
+
+
+def test_bootstrap_of_vectors_skips_rounds_without_the_class():
+    labels, predicted = np.array([0] * 30 + [1]), np.array([0] * 20 + [1] * 11)
+
+    def recall(a, b):
+        return evaluation.class_rates(a, b, 3)[1]
+
+    ends = evaluation.bootstrap(labels, predicted, recall, rounds=300)
+    assert ends.shape == (2, 3)
+    assert ends[0, 0] < 20 / 30 < ends[1, 0]
+    assert ends[:, 1].tolist() == [1, 1]  # in a third of the rounds, its only image is missing
+    assert np.isnan(ends[:, 2]).all()
+
+
+def test_bootstrap_repeats_itself_and_follows_its_seed():
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 3, (2, 200))
+    first = evaluation.bootstrap(labels, predicted, accuracy, 100)
+    np.testing.assert_array_equal(first, evaluation.bootstrap(labels, predicted, accuracy, 100))
+    other = evaluation.bootstrap(labels, predicted, accuracy, 100, seed=1)
+    assert not np.array_equal(first, other)
+
+
+def test_calibration_against_a_sum_by_hand():
+    p = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.55, 0.45]])
+    got = evaluation.calibration(np.array([0, 1, 1, 0]), p, bins=5)
+    # (0.4, 0.6]: .55 right.  (0.6, 0.8]: .8 wrong, .7 right.  (0.8, 1]: .9 right.
+    assert got.count.tolist() == [0, 0, 1, 2, 1]
+    np.testing.assert_allclose(got.confidence, [np.nan, np.nan, 0.55, 0.75, 0.9])
+    np.testing.assert_allclose(got.accuracy, [np.nan, np.nan, 1, 0.5, 1])
+    assert got.ece == pytest.approx((0.45 + 2 * 0.25 + 0.1) / 4)
+
+
+def test_calibration_of_an_honest_and_of_a_boastful_network():
+    rng = np.random.default_rng(3)
+    top = rng.uniform(0.5, 1, 20_000)
+    labels = (rng.random(20_000) > top).astype(int)
+    honest = evaluation.calibration(labels, np.stack([top, 1 - top], axis=1))
+    boastful = evaluation.calibration(labels, one_hot(np.zeros(20_000, int), 2))
+    assert honest.ece < 0.02
+    assert boastful.ece == pytest.approx(np.mean(labels), abs=1e-9)
+
+
+def test_calibration_of_nothing_is_zero():
+    assert evaluation.calibration(np.zeros(0, int), np.zeros((0, 3))).ece == 0
+
+
+@pytest.mark.parametrize("true", [0.6, 1.0, 2.5])
+def test_temperature_recovers_the_one_that_made_the_labels(true):
+    rng = np.random.default_rng(7)
+    logits = rng.normal(0, 3, (20_000, 5))
+    labels = (soft(logits / true).cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    got = evaluation.temperature(labels, soft(logits).astype(np.float32))
+    assert got == pytest.approx(true, rel=0.05)
+
+
+def test_temperature_survives_probabilities_of_zero():
+    p = one_hot([0, 1, 2, 0])
+    got = evaluation.temperature(np.array([0, 1, 2, 1]), p)  # sure, and once wrong
+    assert np.isfinite(got) and got > 5
+
+
+def test_most_confident_mistakes_come_in_order():
+    p = np.array([[0.6, 0.4], [0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.05, 0.95]])
+    labels = np.array([1, 0, 0, 0, 1])
+    assert evaluation.most_confident_mistakes(labels, p, 2).tolist() == [1, 2]
+    assert evaluation.most_confident_mistakes(labels, p, 99).tolist() == [1, 2, 0]
+    assert evaluation.most_confident_mistakes(p.argmax(axis=1), p, 3).size == 0

@@ -1,0 +1,383 @@
+"""What the figures show: the artists that were drawn, not merely that something was."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from conftest import ROOT
+from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.text import Annotation
+from PIL import Image
+
+from helpers import plots
+from helpers.evaluation import calibration
+from helpers.settings import FER_CLASSES, TutorialError, class_colours
+
+CLASSES = ("angry", "happy", "owl")
+
+
+@pytest.fixture
+def ax():
+    """An ax of a figure that pyplot knows nothing of, and that draws without complaint."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    yield figure.subplots()
+    figure.canvas.draw()
+    assert plt.get_fignums() == []
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def boxes(artists, ax):
+    renderer = ax.figure.canvas.get_renderer()
+    return [artist.get_window_extent(renderer) for artist in artists]
+
+
+def overlapping(found):
+    return [
+        (a, b)
+        for i, a in enumerate(found)
+        for b in found[:i]
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
+    ]
+
+
+def test_every_function_returns_its_ax_with_the_title(ax):
+    face, log = np.zeros((1, 8, 8), np.uint8), {"loss": [1.0], "val_loss": [2.0]}
+    labels, values = np.array([0, 1, 2]), np.array([0.1, 0.7, 0.2])
+    calls = {
+        "image_grid": (face,),
+        "class_balance": ({"train": labels}, CLASSES),
+        "learning_curves": (log,),
+        "confusion_matrix": (labels, labels, CLASSES),
+        "per_class": ({"recall": values}, CLASSES),
+        "reliability": (calibration(labels, np.eye(3)),),
+        "probabilities": (values, CLASSES),
+        "faces_on_picture": (face[0], [], []),
+        "architecture": (dense(),),
+    }
+    public = {n for n, f in vars(plots).items() if getattr(f, "__module__", "") == plots.__name__}
+    assert {name for name in public if not name.startswith("_")} == {*calls, "style"}
+    for name, arguments in calls.items():
+        ax.clear()
+        assert getattr(plots, name)(ax, *arguments, title=f"See {name}") is ax
+        assert f"See {name}" in (ax.get_title("left"), ax.get_title("center")), name
+
+
+def test_importing_the_plots_makes_no_figure_and_loads_no_tensorflow():
+    code = (
+        "import sys, helpers.plots, matplotlib.pyplot as p;"
+        "print(p.get_fignums(), 'tensorflow' in sys.modules)"
+    )
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "False"]
+
+
+def test_style_sets_the_look_once_for_all():
+    with mpl.rc_context():
+        plots.style()
+        assert mpl.rcParams["axes.spines.top"] is False
+        assert mpl.rcParams["figure.constrained_layout.use"] is True
+        first = dict(mpl.rcParams)
+        plots.style()
+        assert dict(mpl.rcParams) == first
+
+
+def test_image_grid_puts_every_picture_in_its_tile(ax):
+    images = np.stack([np.full((10, 10), 20 * n, np.uint8) for n in range(5)])
+    plots.image_grid(ax, images, columns=3)
+    (mosaic,) = ax.get_images()
+    canvas = np.asarray(mosaic.get_array())
+    assert canvas.shape == (21, 32, 3)  # two rows and three columns of 10, gaps of 1
+    for n in range(5):
+        top, left = n // 3 * 11, n % 3 * 11
+        assert (canvas[top : top + 10, left : left + 10] == 20 * n).all()
+    assert (canvas[11:, 22:] == 255).all()  # the sixth tile is empty
+    assert not ax.axison
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 3)])
+def test_image_grid_takes_both_ranges_and_all_channels(ax, shape):
+    grey = np.random.default_rng(0).integers(0, 255, (1, *shape)).astype(np.uint8)
+    canvases = []
+    for images in (grey, grey / np.float32(255), grey.astype(np.float32)):
+        ax.clear()
+        plots.image_grid(ax, images)
+        canvases.append(np.asarray(ax.get_images()[0].get_array(), int))
+    assert (canvases[0] == np.broadcast_to(grey[0].reshape(4, 6, -1), (4, 6, 3))).all()
+    assert abs(canvases[1] - canvases[0]).max() <= 1
+    assert (canvases[2] == canvases[0]).all()
+
+
+def test_image_grid_captions_stand_under_their_tiles_and_apart(ax):
+    captions = [f"{name}\nsurprise 0.5" for name in (*FER_CLASSES, *FER_CLASSES)]
+    plots.image_grid(ax, np.zeros((14, 48, 48), np.uint8), captions, columns=7)
+    assert texts(ax) == captions
+    ax.figure.canvas.draw()
+    assert overlapping(boxes(ax.texts, ax)) == []
+    xs = [text.get_position()[0] for text in ax.texts]
+    ys = [text.get_position()[1] for text in ax.texts]
+    assert xs[:7] == xs[7:] == sorted(xs[:7])
+    assert 48 <= ys[0] < ys[7]
+
+
+def test_class_balance_bars_are_as_long_as_the_counts(ax):
+    parts = {"train": np.array([0, 0, 0, 1, 2]), "test": np.array([1, 1])}
+    plots.class_balance(ax, parts, CLASSES)
+    train, test = ax.containers[:2]
+    assert [bar.get_width() for bar in train] == [3, 1, 1]
+    assert [bar.get_width() for bar in test] == [0, 2, 0]
+    assert texts(ax)[:3] == ["3  (60.0%)", "1  (20.0%)", "1  (20.0%)"]
+    assert texts(ax)[4] == "2  (100.0%)"
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(CLASSES)
+    assert ax.yaxis_inverted()
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["train: 5 images", "test: 2 images"]
+    assert train[0].get_hatch() != test[0].get_hatch()  # not told apart by colour alone
+    assert [to_hex(bar.get_facecolor()).upper() for bar in train] == class_colours(CLASSES)
+
+
+def log(epochs):
+    e = np.arange(epochs)
+    return {
+        "loss": list(2 * np.exp(-e / 4)),
+        "val_loss": list(2 * np.exp(-e / 4) + 0.03 * e),
+        "accuracy": list(0.6 - 0.4 * np.exp(-e / 4)),
+        "val_accuracy": list(0.5 - 0.3 * np.exp(-e / 4)),
+    }
+
+
+def test_learning_curves_start_at_epoch_1_and_differ_in_dashes(ax):
+    plots.learning_curves(ax, log(6), "accuracy")
+    training, validation = ax.lines
+    assert training.get_xdata().tolist() == validation.get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
+    assert training.get_ydata().tolist() == log(6)["accuracy"]
+    assert validation.get_ydata().tolist() == log(6)["val_accuracy"]
+    assert (training.get_linestyle(), validation.get_linestyle()) == ("--", "-")
+    assert ax.get_xlabel() == "epoch" and ax.get_ylabel() == "accuracy"
+    ax.figure.canvas.draw()
+    assert any(label.get_text().endswith("%") for label in ax.get_yticklabels())
+
+
+def test_learning_curves_of_two_runs_differ_in_marker_and_name(ax):
+    plots.learning_curves(ax, log(6), label="bare", title="Watch the gap")
+    plots.learning_curves(ax, log(9), label="dropout", colour="0.7")
+    markers = [line.get_marker() for line in ax.lines]
+    assert markers[0] == markers[1] != markers[2] == markers[3]
+    assert [line.get_color() for line in ax.lines][2:] == ["0.7", "0.7"]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    runs, parts = ("bare", "dropout"), ("training", "validation")
+    assert names == [f"{run}, {part}" for run in runs for part in parts]
+    assert "Watch the gap" in (ax.get_title("left"), ax.get_title())
+
+
+def test_learning_curves_without_validation_or_epochs(ax):
+    plots.learning_curves(ax, {"loss": [1.0, np.nan, 0.5]})
+    assert [len(line.get_xdata()) for line in ax.lines] == [3, 0]
+    ax.clear()
+    plots.learning_curves(ax, {})
+    assert [len(line.get_xdata()) for line in ax.lines] == [0, 0]
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+def test_event_texts_stand_at_their_epochs_without_overlap(ax, metric):
+    events = [
+        (8, "learning rate cut to 0.0003"),
+        (8, "best weights"),
+        (9, "best weights"),
+        (9, "learning rate cut to 9e-05"),
+        (14, "stopped"),
+        (14, "best weights"),
+    ]
+    plots.learning_curves(ax, log(14), metric, events)
+    lines = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
+    assert lines == sorted(epoch for epoch, _ in events)
+    assert Counter(texts(ax)) == Counter(text for _, text in events)
+    ax.figure.canvas.draw()
+    assert overlapping(boxes(ax.texts, ax)) == []
+    width = ax.get_window_extent().width
+    for line, text in zip(lines, boxes(ax.texts, ax), strict=True):
+        at = ax.transData.transform((line, 0))[0]
+        assert min(abs(text.x0 - at), abs(text.x1 - at)) < 0.05 * width
+
+
+LABELS, ANSWERS = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+
+
+def test_confusion_matrix_counts_true_classes_in_rows(ax):
+    plots.confusion_matrix(ax, LABELS, ANSWERS, CLASSES)
+    assert texts(ax) == ["2", "1", "0", "0", "1", "1", "0", "0", "1"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == list(CLASSES)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["angry (3)", "happy (2)", "owl (1)"]
+    assert ax.get_ylabel().startswith("true") and ax.get_xlabel().startswith("predicted")
+    assert ax.yaxis_inverted()
+
+
+def test_confusion_matrix_in_percent_of_each_row(ax):
+    plots.confusion_matrix(ax, LABELS, ANSWERS, (*CLASSES, "none"), normalize=True)
+    rows = [texts(ax)[i : i + 4] for i in range(0, 16, 4)]
+    assert rows[0] == ["67", "33", "0", "0"] and rows[1] == ["0", "50", "50", "0"]
+    assert rows[3] == ["0"] * 4
+    assert ax.collections[0].get_clim() == (0, 100)
+
+
+def test_confusion_matrix_writes_large_counts_with_a_comma(ax):
+    plots.confusion_matrix(ax, np.zeros(1234, int), np.zeros(1234, int), CLASSES)
+    assert texts(ax)[0] == "1,234"
+
+
+def test_per_class_dots_and_intervals(ax):
+    recall, ends = np.array([0.2, 0.8, np.nan]), np.array([[0.1, 0.7, 0.0], [0.3, 0.9, 0.0]])
+    plots.per_class(ax, {"recall": recall}, CLASSES, {"recall": ends}, "recall")
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), recall)
+    assert ax.lines[0].get_ydata().tolist() == [0, 1, 2]
+    (bars,) = (c for c in ax.collections if isinstance(c, LineCollection))
+    spans = [segment[:, 0].tolist() for segment in bars.get_segments()]
+    assert spans[:2] == [[0.1, 0.3], [0.7, 0.9]]
+    assert texts(ax) == ["0.20", "0.80"]
+    assert ax.get_xlabel() == "recall" and ax.yaxis_inverted()
+    assert ax.get_legend() is None
+
+
+def test_per_class_series_differ_in_marker_and_place(ax):
+    plots.per_class(ax, {"a": np.full(3, 0.5), "b": np.array([-0.2, 0, 0.1])}, CLASSES)
+    one, two = ax.lines[:2]
+    assert one.get_marker() != two.get_marker()
+    assert (one.get_ydata() < two.get_ydata()).all()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert any(
+        list(line.get_xdata()) == [0, 0] for line in ax.lines
+    )  # negative values: mark the zero
+
+
+def test_reliability_dots_are_the_bins(ax):
+    rng = np.random.default_rng(0)
+    top = rng.uniform(0.5, 1, 300)
+    found = calibration(rng.integers(0, 2, 300), np.stack([top, 1 - top], axis=1), bins=10)
+    plots.reliability(ax, found)
+    plots.reliability(ax, found, label="after")
+    first, second = (c for c in ax.collections if isinstance(c, PathCollection))
+    full = found.count > 0
+    np.testing.assert_allclose(
+        first.get_offsets(), np.stack([found.confidence, found.accuracy], axis=1)[full]
+    )
+    assert np.argmax(first.get_sizes()) == np.argmax(found.count[full])
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == [f"ECE {found.ece:.1%}", f"after: ECE {found.ece:.1%}"]
+    assert sum(list(line.get_xdata()) == [0, 1] for line in ax.lines) == 1  # one diagonal
+    assert not np.array_equal(first.get_paths()[0].vertices, second.get_paths()[0].vertices)
+
+
+def test_probabilities_are_bars_with_the_highest_in_bold(ax):
+    plots.probabilities(ax, np.array([0.25, 0.7, 0.05]), CLASSES)
+    assert [bar.get_width() for bar in ax.patches] == [0.25, 0.7, 0.05]
+    assert texts(ax) == ["25.0%", "70.0%", "5.0%"]
+    assert [t.get_fontweight() == "bold" for t in ax.texts] == [False, True, False]
+    assert [t.get_fontweight() == "bold" for t in ax.get_yticklabels()] == [False, True, False]
+    assert ax.get_xlim() == (0, 1.15)
+
+
+def test_faces_get_a_box_and_a_text_each(ax):
+    faces = [SimpleNamespace(box=(40, 30, 70, 80)), SimpleNamespace(box=(0, 2, 20, 22))]
+    picture = Image.new("RGB", (120, 100), "grey")
+    plots.faces_on_picture(ax, picture, faces, ["happy", "sad"])
+    drawn = {(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in ax.patches}
+    assert drawn == {(40, 30, 30, 50), (0, 2, 20, 20)}
+    assert texts(ax) == ["happy", "sad"]
+    assert [t.get_va() for t in ax.texts] == ["bottom", "top"]  # no room above the second
+    assert np.asarray(ax.get_images()[0].get_array()).shape == (100, 120, 3)
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        plots.faces_on_picture(ax, picture, faces, ["one"])
+
+
+def dense():
+    import keras
+
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="tiny")
+
+
+def test_architecture_of_the_lesson_is_drawn_to_scale_and_legible():
+    from helpers.network import build_cnn
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = plots.architecture(figure.subplots(), build_cnn(5))
+    figure.canvas.draw()
+    bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
+    assert bold == [
+        *("48 × 48 × 1", "24 × 24 × 32", "12 × 12 × 64", "6 × 6 × 128"),
+        *("4,608", "512", "256", "5"),
+    ]
+    captions = texts(ax)
+    for words in ("Conv2D 64, 3×3", "Dropout 0.2", "BatchNorm", "MaxPooling2D", "Dense, softmax"):
+        assert words in captions
+    weights = [int(t.split()[0].replace(",", "")) for t in captions if t.endswith(" parameters")]
+    assert sum(weights) == build_cnn(5).count_params()
+    slabs = [p for p in ax.patches if isinstance(p, Rectangle)]
+    high = [slab.get_height() for slab in slabs[:7]]  # input, then conv and pool three times
+    np.testing.assert_allclose(np.array(high) / high[0], np.array([48, 48, 24, 24, 12, 12, 6]) / 48)
+    thick = [slab.get_width() for slab in slabs[1:6:2]]
+    np.testing.assert_allclose(np.array(thick) / thick[0], [1, 2, 4], rtol=0.01)
+    assert [bool(slab.get_hatch()) for slab in slabs[:7]] == [False] + [False, True] * 3
+    assert all(text.get_fontsize() >= 7.5 for text in ax.texts if text.get_text())
+    shown = [t for t in ax.texts if t.get_text() and not isinstance(t, Annotation)]
+    assert overlapping(boxes(shown, ax)) == []
+    arrows = [t for t in ax.texts if isinstance(t, Annotation)]
+    assert len(arrows) == 7
+    limits = figure.bbox
+    assert all(b.x0 >= 0 and b.x1 <= limits.x1 and b.y0 >= 0 for b in boxes(shown, ax))
+
+
+def test_architecture_gathers_a_deep_network_by_size(ax):
+    import keras
+    from keras import layers
+
+    x = inputs = keras.Input((48, 48, 1))
+    for filters in (8, 16, 32):
+        for _ in range(4):
+            y = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+            x = layers.Add()([x, y]) if x.shape[-1] == filters else y
+        x = layers.MaxPooling2D()(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    plots.architecture(ax, model)
+    bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
+    assert bold == ["48 × 48 × 1", "24 × 24 × 8", "12 × 12 × 16", "6 × 6 × 32", "32", "3"]
+    assert any(re.fullmatch(r"4\s× Conv2D 16, 3×3", text) for text in texts(ax))
+    weights = [int(t.split()[0].replace(",", "")) for t in texts(ax) if t.endswith(" parameters")]
+    assert sum(weights) == model.count_params()
+
+
+def test_architecture_opens_models_within_the_model(ax):
+    import keras
+    from keras import layers
+
+    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten()])
+    model = keras.Sequential([keras.Input((8, 8, 1)), inner, layers.Dense(2)])
+    plots.architecture(ax, model)
+    bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
+    assert bold == ["8 × 8 × 1", "6 × 6 × 4", "144", "2"]
+    assert sum(isinstance(patch, Polygon) for patch in ax.patches) == 4  # two slabs, three faces
+
+
+@pytest.mark.parametrize("shape", [None, (None, None, 1)], ids=["none", "open"])
+def test_architecture_needs_the_input_shape(ax, shape):
+    import keras
+    from keras import layers
+
+    start = [keras.Input(shape)] if shape else []
+    with pytest.raises(TutorialError, match=r"keras\.Input"):
+        plots.architecture(ax, keras.Sequential([*start, layers.Conv2D(2, 3)]))
