@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
+import io
 import json
 import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 import threading
-import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from unittest.mock import patch
 
 from helpers.settings import DATASET, FER_CLASSES, ROOT, TutorialError
 
 HANDLE = "msambare/fer2013/versions/1"  # a fixed version: what a lesson measured stays true
-ARCHIVE_BYTES = 62_284_105  # its size, for the progress bar
 MEMBER_LIMIT = 50_000_000  # bytes of one file in a zip
 TOTAL_LIMIT = 4_000_000_000  # bytes of all files in a zip
 PROBE_SECONDS = 5.0  # to find out whether Kaggle answers at all
 STALL_SECONDS = 30.0  # a download that brings nothing new for so long is given up
 IMAGE = re.compile(r"(?i)\.(jpe?g|jpe|png|gif|bmp|webp|tiff?|p[gp]m|jp2|avif)$")
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
-
-# Folder -> names of the files in it; "" is the top, "/" stands between parts everywhere.
-Listing = dict[str, list[str]]
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)  # from reading a zip
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Tree:
     """The files of a source by split and class; the only split of bare class folders is ""."""
 
     splits: dict[str, dict[str, list[str]]]  # {"train": {"angry": ["train/angry/1.jpg"]}}
-    strays: tuple[str, ...]  # files in class folders that are no images by their names
+    strays: list[str]  # files in class folders that are no images by their names
     is_toy: bool
 
 
@@ -63,26 +61,28 @@ def locate(path: str | Path) -> Source:
     """
     wanted = Path(path).expanduser()
     # Notebooks run in notebooks/, so a path typed at the project's root is tried there too.
-    found = next((place for place in (wanted, ROOT / wanted) if place.exists()), None)
-    if found is None:
-        raise TutorialError(f"There is no {path}; name a zip or a folder with train/ and test/.")
-    with _listed(found.resolve()) as (listing, _):
-        inside = _find_root(listing)
-        _check(_tree(listing, inside), str(path))
-    return Source(found.resolve(), inside, "named", f"Data: {_shown(found)}, as you named it.")
+    for found in (wanted, ROOT / wanted):
+        if found.exists():
+            return _checked(found.resolve(), "named", ", as you named it")
+    raise TutorialError(f"There is no {path}; name a zip or a folder with train/ and test/.")
 
 
 @contextmanager
 def opened(source: Source) -> Iterator[tuple[Tree, Callable[[str], bytes]]]:
     """Give the files of a source and a function that reads one of them by its name there."""
-    with _listed(source.path) as (listing, read):
-        yield _tree(listing, source.inside), lambda name: read(source.inside + name)
+    with _listed(source.path) as (names, read):
+        yield _tree(names, source.inside), lambda name: read(source.inside + name)
 
 
-def _shown(path: Path) -> str:
-    """Return a path as messages show it: without what lies above this project."""
-    path = path.resolve()
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+def _checked(path: Path, kind: str, how: str = "", inside: str | None = None) -> Source:
+    """Return the source at `path`, once its folders are found in order."""
+    # Learners show messages to others, so no folder above this project is in them.
+    title = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    title += "/" if path.is_dir() else ""
+    with _listed(path) as (names, _):
+        inside = _find_root(names) if inside is None else inside
+        _check(_tree(names, inside), title)
+    return Source(path, inside, kind, f"Data: {title}{how}.")
 
 
 def _is_junk(name: str) -> bool:
@@ -90,24 +90,20 @@ def _is_junk(name: str) -> bool:
 
 
 @contextmanager
-def _listed(path: Path) -> Iterator[tuple[Listing, Callable[[str], bytes]]]:
-    """Give what lies in a folder or zip, without hidden and system files, and a reader."""
-    listing: Listing = {}
+def _listed(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Give the names in a folder or zip, like "a/1.png" or, of a folder, "a/"; and a reader."""
     if path.is_dir():
-        for here, below, names in os.walk(path, followlinks=True):
+        names = []
+        for here, below, files in os.walk(path, followlinks=True):
             parts = Path(here).relative_to(path).parts
             # Four levels are enough for data/archive/train/angry, and end circles of links.
             below[:] = [name for name in below if not _is_junk(name) and len(parts) < 4]
-            if len(listing) > 10_000:
-                raise TutorialError(f"{path.name} has over 10,000 folders; name the right one.")
-            listing["/".join(parts)] = [name for name in names if not _is_junk(name)]
-        yield listing, lambda name: (path / name).read_bytes()
+            files = [name for name in files if not _is_junk(name)]
+            names += ["/".join([*parts, name]) for name in ["", *files]]
+        yield names, lambda name: (path / name).read_bytes()
     else:
         with _open_zip(path) as (archive, members):
-            for name in members:
-                folder, _, file = name.rpartition("/")  # of a folder, `file` is ""
-                listing.setdefault(folder, []).extend([file] if file else [])
-            yield listing, lambda name: archive.read(members[name])
+            yield list(members), lambda name: archive.read(members[name])
 
 
 @contextmanager
@@ -122,7 +118,7 @@ def _open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Z
     members, total = {}, 0
     with archive:
         for info in archive.infolist():
-            name = info.filename.replace("\\", "/")
+            name = info.filename = info.filename.replace("\\", "/")
             parts = name.split("/")
             total += info.file_size
             checks = {
@@ -140,183 +136,133 @@ def _open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Z
         yield archive, members
 
 
-def _find_root(listing: Listing) -> str:
+def _find_root(names: list[str]) -> str:
     """Return the prefix under which train/ and test/, or else bare class folders, lie."""
     roots: dict[str, set[str]] = {"train": set(), "test": set()}
-    for folder in listing:
-        above, _, split = folder.rpartition("/")[0].rpartition("/")
-        if split in roots:
-            roots[split].add(above + "/" if above else "")
-    halves = roots["train"] & roots["test"] or roots["train"] | roots["test"]
-    if halves:
-        return min(halves, key=lambda root: (root.count("/"), root))
-    parents = [f.rpartition("/")[0] for f in listing if f and any(map(IMAGE.search, listing[f]))]
-    best = max(sorted(set(parents)), key=parents.count, default="")
-    return best + "/" if best else ""
+    for match in filter(None, (re.match(r"(|.*?/)(train|test)/[^/]+/", name) for name in names)):
+        roots[match[2]].add(match[1])
+    if found := roots["train"] & roots["test"] or roots["train"] | roots["test"]:
+        return min(found, key=lambda root: (root.count("/"), root))
+    places = (re.match(r"(|.*/)[^/]+/[^/]+$", name) for name in filter(IMAGE.search, names))
+    most = Counter(place[1] for place in places if place).most_common(1)
+    return most[0][0] if most else ""
 
 
-def _tree(listing: Listing, inside: str) -> Tree:
-    folders = {f[len(inside) :]: names for f, names in listing.items() if f.startswith(inside)}
-    found = {folder.split("/")[0] for folder in folders if "/" in folder}
-    splits: dict[str, dict[str, list[str]]] = {
-        split: {} for split in ("train", "test") if split in found or split in folders
-    }
-    if not found & splits.keys():
-        splits = {"": {}}
+def _tree(names: list[str], inside: str) -> Tree:
+    names = sorted(name[len(inside) :] for name in names if name.startswith(inside))
+    halved = any(re.match("(train|test)/[^/]+/", name) for name in names)
+    pattern = re.compile(("(train|test)/" if halved else "()") + "([^/]+)/(.*)")
+    splits: dict = {"train": {}, "test": {}} if halved else {"": {}}
     strays = []
-    for folder, names in sorted(folders.items()):
-        split, _, name = folder.rpartition("/")
-        is_class = bool(name) and split in splits
-        images = sorted(filter(IMAGE.search, names)) if is_class else []
-        if images or (is_class and split):
-            splits[split][name] = [f"{folder}/{file}" for file in images]
-        top = folder.split("/")[0]
-        if is_class or ("/" in folder and (top in splits or top in splits.get("", ()))):
-            strays += [f"{folder}/{file}" for file in sorted(set(names) - set(images))]
-    toy = "toy.json" in folders.get("", listing.get(inside.rstrip("/"), ()))
-    return Tree(splits, tuple(strays), toy)
+    for match in filter(None, map(pattern.fullmatch, names)):
+        images = splits[match[1]].setdefault(match[2], [])
+        if IMAGE.search(match[3]) and "/" not in match[3]:
+            images.append(match[0])
+        elif not match[0].endswith("/"):
+            strays.append(match[0])
+    if not halved:  # then folders of other things may lie beside those of the classes
+        splits[""] = {name: images for name, images in splits[""].items() if images}
+    return Tree(splits, strays, "toy.json" in names)
 
 
 def _check(tree: Tree, title: str) -> None:
     """Raise TutorialError where a folder is missing, empty or misspelt."""
-    if "" in tree.splits:
-        if not tree.splits[""]:
-            raise TutorialError(f"{title} has no images in train/<class>/ and test/<class>/.")
-        return
-    for split, other in (("train", "test"), ("test", "train")):
-        if not any(tree.splits.get(split, {}).values()):
+    for split, folders in tree.splits.items():
+        if not any(folders.values()):
             raise TutorialError(
-                f"{title} has {other}/ but no images in {split}/<class>/; add them, or move "
-                f"{other}/ away."
+                f"{title} has no images in {split or 'train'}/<class>/; train/ and test/ both "
+                "need some."
             )
-    train, test = (set(tree.splits[split]) for split in ("train", "test"))
+    if "" in tree.splits:
+        return
+    train, test = tree.splits["train"], tree.splits["test"]
     if len(train) < 2:
         raise TutorialError(f"{title}: train/ needs at least two class folders.")
-    for name, files in tree.splits["train"].items():
-        if not files:
+    for name, images in train.items():
+        if not images:
             raise TutorialError(f"{title}: train/{name}/ holds no images; fill it or remove it.")
-    missing, own = set(FER_CLASSES) - train, train - set(FER_CLASSES)
-    for name in missing if len(missing) == 1 else ():
-        similar = _similar(name, own)
+    missing, own = list(set(FER_CLASSES) - set(train)), set(train) - set(FER_CLASSES)
+    if len(missing) == 1:
+        similar = get_close_matches(missing[0], own, 1)
         if similar or not own:
-            hint = f"rename {similar}/" if similar else "add it"
-            raise TutorialError(f"{title}: train/ has six expressions but no {name}/; {hint}.")
-    for name in sorted(test - train):
-        hint = _similar(name, train) or "one of " + ", ".join(sorted(train))
+            hint = f"rename {similar[0]}/" if similar else "add it"
+            raise TutorialError(f"{title}: train/ has no {missing[0]}/; {hint}.")
+    for name in set(test) - set(train):
+        hint = ", ".join(get_close_matches(name, train, 1) or train)
         raise TutorialError(f"{title}: test/{name}/ is no class of train/; should it be {hint}?")
 
 
-def _similar(name: str, others: set[str]) -> str:
-    lower = {other.lower(): other for other in others}
-    return lower.get("".join(difflib.get_close_matches(name.lower(), lower, 1)), "")
-
-
-def _safe_name(name: str) -> str:
-    """Return a file name that Windows can store too."""
-    name = re.sub(r'[<>:"|?*\x00-\x1f]', "_", name).rstrip(". ") or "_"
-    return "_" + name if re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name) else name
-
-
-def _unpack(source: Source, dataset: Path) -> None:
+def _unpack(path: Path, dataset: Path) -> None:
     """Unpack train/ and test/ of a zip into `dataset`, all or nothing."""
     from tqdm.auto import tqdm
 
-    staging, title = dataset / ".unpacking", source.path.name
-    with _open_zip(source.path) as (archive, members):
-        roots = tuple(source.inside + split for split in ("train/", "test/"))
-        wanted = [n for n in members if n.startswith(roots) and not n.endswith("/")]
-        # Small files fill whole blocks of the disk, 4 KB each.
-        size = sum(members[name].file_size + 4096 for name in wanted)
-        if shutil.disk_usage(dataset).free < size + 100_000_000:
-            raise TutorialError(f"{title} needs {size / 1e6:.0f} MB; free some disk space first.")
+    source, staging = locate(path), dataset / ".unpacking"
+    halves = (source.inside + "train/", source.inside + "test/")
+    with _open_zip(path) as (archive, members):
+        wanted = [info for name, info in members.items() if name.startswith(halves)]
+        if not wanted:
+            raise TutorialError(f"{path.name} has no train/ and test/; move it out of dataset/.")
         try:
-            for name in tqdm(wanted, f"Unpacking {title}", unit=" files", mininterval=0.5):
-                target = staging.joinpath(*map(_safe_name, name[len(source.inside) :].split("/")))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(members[name]) as packed, target.open("xb") as plain:
-                    shutil.copyfileobj(packed, plain)
-        except (*DAMAGED, FileExistsError) as error:
-            raise TutorialError(f"{title} is damaged ({error}); get it again.") from error
-        (staging / "done").touch()
-    _finish(dataset)
+            for info in tqdm(wanted, f"Unpacking {path.name}", unit=" files", mininterval=0.5):
+                archive.extract(info, staging)
+        except DAMAGED as error:
+            raise TutorialError(f"{path.name} is damaged ({error}); get it again.") from error
+    _finish(dataset, staging / source.inside)
 
 
-def _finish(dataset: Path) -> None:
-    """Move what is wholly there into place, even after an interruption; clear the rest away."""
-    staging = dataset / ".unpacking"
-    if (staging / "done").exists():
-        for split in ("test", "train"):
-            if (staging / split).exists() and not (dataset / split).exists():
-                (staging / split).rename(dataset / split)
-    for leftover in (staging, dataset / ".kaggle"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _finish(dataset: Path, whole: Path | None = None) -> None:
+    """Move train/ and test/ out of `whole` into place; clear away what is left.
+
+    An interruption between the two moves is made good by the next call.
+    """
+    ready = dataset / ".ready"
+    if whole:
+        whole.rename(ready)
+    for split in ("test", "train"):
+        if (ready / split).exists() and not (dataset / split).exists():
+            (ready / split).rename(dataset / split)
+    for leftover in (".unpacking", ".kaggle", ".ready"):
+        shutil.rmtree(dataset / leftover, ignore_errors=True)
 
 
-def _kaggle_answers() -> bool:
-    """Ask Kaggle for anything at all; never takes longer than PROBE_SECONDS."""
-    test = os.environ.get("KAGGLE_API_ENVIRONMENT") == "TEST"
-    address, answers = "http://localhost:7777" if test else "https://api.kaggle.com", []
+def _answers(address: str) -> bool:
+    """Whether a server answers anything at all within PROBE_SECONDS."""
+    import requests
+
+    answers = []
 
     def ask() -> None:
-        with suppress(Exception):  # whatever it is, there is no Kaggle then
-            import requests  # comes with kagglehub; knows proxies and certificates as it does
-
-            requests.head(address, timeout=PROBE_SECONDS, allow_redirects=False)
-            answers.append(True)
+        with suppress(requests.RequestException):
+            answers.append(requests.head(address, timeout=PROBE_SECONDS, allow_redirects=False))
 
     # A name look-up cannot be interrupted, so it hangs in a thread that nobody waits for.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
-    return bool(answers)
+    return len(answers) > 0
 
 
 def _download(dataset: Path) -> str:
     """Fetch FER-2013 from Kaggle into `dataset`; return "" or, in words, why that failed."""
-    from tqdm.auto import tqdm
-
-    if not _kaggle_answers():
-        return "Kaggle cannot be reached"
     cache = dataset / ".kaggle"
-    cache.mkdir()
-    # kagglehub would wait for a silent server for ever; a process of its own can be stopped.
-    command = [sys.executable, "-c", f"import kagglehub; kagglehub.dataset_download({HANDLE!r})"]
-    environment = {**os.environ, "KAGGLEHUB_CACHE": str(cache), "KAGGLEHUB_VERBOSITY": "error"}
-    with (
-        (cache / "log.txt").open("w+b") as log,
-        tqdm(None, "FER-2013 from Kaggle", ARCHIVE_BYTES, unit="B", unit_scale=True) as bar,
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=log
-        ) as process,
-    ):
-        try:
-            state, changed = (0, 0), time.monotonic()
-            while process.poll() is None and time.monotonic() - changed < STALL_SECONDS:
-                time.sleep(0.3)
-                files = [Path(here, name) for here, _, names in os.walk(cache) for name in names]
-                if len(files) < 100:  # while it unpacks, counting them is enough
-                    bar.update(
-                        sum(f.stat().st_size for f in files if f.suffix == ".archive") - bar.n
-                    )
-                if (len(files), bar.n) != state:
-                    state, changed = (len(files), bar.n), time.monotonic()
-            if process.poll() is None:
-                return "Kaggle stopped sending"
-        finally:
-            process.kill()
-            process.wait()
-        log.seek(0)
-        reason = log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-    if process.returncode:
-        return f"the download broke off ({''.join(reason)[:150]})"
-    folder = next((train.parent for train in cache.rglob("train")), cache)
     try:
-        _taken(folder, "kaggle")
-    except TutorialError:
-        return "what Kaggle sent is something else"
-    folder.rename(dataset / ".unpacking")
-    (dataset / ".unpacking" / "done").touch()
-    _finish(dataset)
+        from kagglesdk.kaggle_env import get_endpoint, get_env
+        from requests import Session
+
+        if not _answers(get_endpoint(get_env())):
+            return "Kaggle cannot be reached"
+        print("Downloading FER-2013 from Kaggle ...")
+        # kagglehub sets no limit of its own, and would wait for a silent server for ever.
+        limited = functools.partialmethod(Session.send, timeout=STALL_SECONDS)
+        # What it prints is about folders and its own version; the progress bar is not printed.
+        with patch.object(Session, "send", limited), redirect_stdout(io.StringIO()):
+            import kagglehub
+
+            kagglehub.dataset_download(HANDLE, output_dir=str(cache))
+        source = _checked(cache, "kaggle")
+        _finish(dataset, cache / source.inside)
+    except Exception as error:  # there is a fallback, whatever it was
+        return "the download failed (" + " ".join(str(error).split())[:150] + ")"
     return ""
 
 
@@ -336,53 +282,24 @@ def prepare(dataset: Path = DATASET, download: bool | None = None) -> Source:
     try:
         dataset.mkdir(parents=True, exist_ok=True)
         _finish(dataset)
-        found = None if named else _own_data(dataset) or _zip_or_kaggle(dataset, download)
-        return found or _toy_faces(dataset / "toy")
+        return (None if named else _real_images(dataset, download)) or _toy_faces(dataset / "toy")
     except OSError as error:
-        raise TutorialError(f"{_shown(dataset)}/ cannot be read or written: {error}.") from error
+        raise TutorialError(f"{dataset.name} cannot be read or written: {error}.") from error
     finally:
-        if not (dataset / ".unpacking" / "done").exists():
-            _finish(dataset)
+        _finish(dataset)
 
 
-def _taken(folder: Path, kind: str, how: str = "") -> Source:
-    """Return a folder with train/ and test/ in it as the source, once it is found in order."""
-    source = Source(folder, "", kind, f"Data: {_shown(folder)}/{how}.")
-    with opened(source) as (tree, _):
-        _check(tree, f"{_shown(folder)}/")
-    return source
-
-
-def _own_data(dataset: Path) -> Source | None:
-    """Return train/ and test/ of `dataset`, or of a folder in it, if they are there."""
-    if any((dataset / split).is_dir() for split in ("train", "test")):
-        return _taken(dataset, "folder")
-    for folder in sorted(dataset.iterdir()):
-        if folder.name not in ("toy", ".unpacking") and all(
-            (folder / split).is_dir() for split in ("train", "test")
-        ):
-            return _taken(folder, "folder")
-    return None
-
-
-def _zip_or_kaggle(dataset: Path, download: bool | None) -> Source | None:
+def _real_images(dataset: Path, download: bool | None) -> Source | None:
+    for folder in (dataset, *sorted(dataset.iterdir())):
+        if folder.name != "toy" and any((folder / half).is_dir() for half in ("train", "test")):
+            return _checked(folder, "folder", inside="")
     for path in sorted(dataset.glob("*.zip")):
-        try:
-            source = locate(path)
-            with opened(source) as (tree, _):
-                if "train" not in tree.splits:
-                    raise TutorialError(f"{path.name} has no train/ and test/.")
-        except TutorialError as error:
-            if re.match("(?i)archive|fer", path.name):  # toy faces would hide the trouble
-                raise
-            print(f"{error} It is left alone.")
-            continue
-        _unpack(source, dataset)
-        return _taken(dataset, "zip", f", unpacked from {path.name}")
+        _unpack(path, dataset)
+        return _checked(dataset, "zip", f", unpacked from {path.name}", inside="")
     if download or (download is None and not (dataset / "toy" / "toy.json").exists()):
         trouble = _download(dataset)
         if not trouble:
-            return _taken(dataset, "kaggle", ", FER-2013 downloaded from Kaggle")
+            return _checked(dataset, "kaggle", ", FER-2013 downloaded from Kaggle", inside="")
         print(
             f"No FER-2013: {trouble}. For the real data run `python start.py` again with a "
             "network, or put archive.zip from kaggle.com/datasets/msambare/fer2013 into dataset/."
@@ -393,16 +310,12 @@ def _zip_or_kaggle(dataset: Path, download: bool | None) -> Source | None:
 def _toy_faces(folder: Path) -> Source:
     from helpers import toy_faces
 
-    try:
-        current = json.loads((folder / "toy.json").read_text("utf-8"))["version"]
-    except (OSError, ValueError, KeyError, TypeError):
-        current = None
     note = ", toy faces drawn by this project, not photographs"
-    if current == toy_faces.VERSION:
-        with suppress(TutorialError):  # where somebody deleted half of them
-            return _taken(folder, "toy", note)
+    with suppress(OSError, ValueError, KeyError, TutorialError):  # then they are drawn again
+        if json.loads((folder / "toy.json").read_text("utf-8"))["version"] == toy_faces.VERSION:
+            return _checked(folder, "toy", note)
     toy_faces.write_toy_faces(folder)
-    return _taken(folder, "toy", note)
+    return _checked(folder, "toy", note)
 
 
 if __name__ == "__main__":

@@ -104,10 +104,6 @@ def test_other_modes():
     red, green, blue = np.asarray(data.open_picture(encode(cmyk, "JPEG", quality=100)))[4, 4]
     assert red > 200 and green < 60 and blue < 60
 
-    ramp = np.linspace(-1, 3, 16, dtype=np.float32).reshape(4, 4)
-    pixels = np.asarray(data.open_picture(encode(Image.fromarray(ramp), "TIFF")))
-    assert (pixels.min(), pixels.max()) == (0, 255)
-
     for mode in ("1", "L", "P", "RGB"):
         picture = data.open_picture(encode(Image.new("RGB", (8, 8), "white").convert(mode)))
         assert picture.mode == "RGB" and (np.asarray(picture) == 255).all()
@@ -174,9 +170,9 @@ def test_a_huge_jpeg_is_never_decoded_in_full(monkeypatch):
 
 
 def test_too_many_pixels_are_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr(data, "MAX_PIXELS", 99)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 49)  # Pillow refuses twice as many
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
-    with pytest.raises(TutorialError, match="too many pixels"):
+    with pytest.raises(TutorialError, match="too large"):
         data.open_picture(png_header())
 
 
@@ -202,7 +198,6 @@ def png_header() -> bytes:
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "save it as JPEG"),
         (encode(Image.fromarray(noise(3)), "JPEG")[:-400], "damaged or cut off"),
         (gray(4)[:200], "damaged or cut off"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
     ],
 )
 def test_what_is_no_picture_gets_one_sentence(tmp_path, content, words):
@@ -303,13 +298,11 @@ def test_a_damaged_member_of_a_zip_is_skipped(tmp_path):
 
 
 def test_other_sizes_are_used_and_reported_in_one_line(tmp_path):
-    extra = {f"train/cat/big{i}.png": encode(Image.new("L", (90, 60), i)) for i in range(5)}
+    extra = {f"train/cat/big{i}.png": encode(Image.new("L", (90, 60), i)) for i in range(12)}
     loaded = data.load(write(tmp_path, layout() | extra))
-    assert len(loaded.train) == 13
+    assert len(loaded.train) == 20
     sizes = [problem for problem in loaded.problems if "sizes" in problem]
-    assert len(sizes) == 1 and "5 images" in sizes[0] and "big0.png" in sizes[0]
-    blank = [problem for problem in loaded.problems if "blank" in problem]
-    assert len(blank) == 1 and "5 images" in blank[0]
+    assert len(sizes) == 1 and "12 images" in sizes[0] and "big0.png" in sizes[0]
 
 
 def test_a_class_without_a_usable_image(tmp_path):
@@ -436,7 +429,7 @@ def test_fer_is_recognised(fer):
     assert "true FER-2013" in fer.verdict
     assert np.bincount(fer.train.labels).tolist() == [3995, 436, 4097, 7215, 4965, 4830, 3171]
     assert np.bincount(fer.test.labels).tolist() == [958, 111, 1024, 1774, 1233, 1247, 831]
-    assert len(fer.problems) == 1 and fer.problems[0].startswith("12 images are blank")
+    assert fer.problems == ()
 
 
 def test_facts_about_the_duplicates_of_fer(fer):
@@ -477,24 +470,24 @@ def altered(split: Split, change) -> Split:
     ],
 )
 def test_changed_pixels_are_noticed(fer, change, words):
-    name, verdict = data._judge(fer.classes, altered(fer.train, change), fer.test, False, 0)
-    assert name == "an altered copy of FER-2013"
+    kind, verdict = data._judge(fer.classes, altered(fer.train, change), fer.test, False, "")
+    assert kind == "altered"
     assert "not the true FER-2013" in verdict and all(word in verdict for word in words)
 
 
 def test_changed_counts_are_noticed(fer):
     fewer = fer.train.take(np.arange(1, len(fer.train)))
-    name, verdict = data._judge(fer.classes, fewer, fer.test, False, 0)
-    assert name == "an altered copy of FER-2013" and "train/angry/ has 3,994" in verdict
+    kind, verdict = data._judge(fer.classes, fewer, fer.test, False, "")
+    assert kind == "altered" and "train/angry/ has 3,994" in verdict
     assert "deviation" not in verdict
 
     disgust = np.flatnonzero(fer.train.labels == 1)
     padded = fer.train.take(np.concatenate([np.arange(len(fer.train)), disgust]))
-    _, verdict = data._judge(fer.classes, padded, fer.test, False, 0)
+    _, verdict = data._judge(fer.classes, padded, fer.test, False, "")
     assert "train/disgust/ has 872 images where 436 belong" in verdict
 
     balanced = fer.train.take(
         np.concatenate([np.flatnonzero(fer.train.labels == i)[:436] for i in range(7)])
     )
-    _, verdict = data._judge(fer.classes, balanced, fer.test, False, 0)
+    _, verdict = data._judge(fer.classes, balanced, fer.test, False, "")
     assert verdict.count("where") <= 6 and "more classes have wrong counts" in verdict
