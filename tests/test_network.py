@@ -1,0 +1,133 @@
+"""The network's shape and weights, and the affine transform against known answers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from helpers.network import affine, build_cnn, random_affine
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).random((5, 48, 48, 1), dtype=np.float32)
+
+
+def test_layers_are_those_of_the_lesson():
+    model = build_cnn(7)
+    assert model.name == "lesson_cnn" and not model.compiled
+    assert model.input_shape == (None, 48, 48, 1) and model.output_shape == (None, 7)
+    block = ["Conv2D", "BatchNormalization", "MaxPooling2D", "Dropout"]
+    tail = ["Flatten", "Dense", "Dropout", "Dense", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in model.layers] == ["InputLayer", *block * 3, *tail]
+    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert [layer.rate for layer in dropouts] == [0.2, 0.25, 0.25, 0.4, 0.3]
+    assert len({layer.seed for layer in dropouts}) == 5
+    # by hand: convolutions 320 + 18,496 + 73,856, normalisations 4 * 224, dense layers
+    dense = (6 * 6 * 128 + 1) * 512 + 513 * 256 + 257 * 7
+    assert model.count_params() == 320 + 18_496 + 73_856 + 4 * 224 + dense
+
+
+def test_probabilities_for_any_number_of_classes(images):
+    p = build_cnn(3)(images).numpy()
+    assert p.shape == (5, 3) and p.dtype == np.float32
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_batch_norm_and_dropout_can_be_left_out():
+    bare = {type(layer).__name__ for layer in build_cnn(7, batch_norm=False, dropout=False).layers}
+    assert bare == {"InputLayer", "Conv2D", "MaxPooling2D", "Flatten", "Dense"}
+
+
+def test_same_seed_same_weights_with_or_without_extras():
+    first, second, other = build_cnn(4), build_cnn(4), build_cnn(4, seed=1)
+    bare = build_cnn(4, batch_norm=False, dropout=False)
+    for a, b in zip(first.weights, second.weights, strict=True):
+        assert np.array_equal(a, b)
+    kernels = [w for w in first.weights if w.name == "kernel"]
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(kernels, (w for w in bare.weights if w.name == "kernel"), strict=True)
+    )
+    assert not np.array_equal(kernels[0], other.weights[0])
+
+
+def test_nothing_changes_without_a_transform(images):
+    assert np.array_equal(affine(images), images)
+
+
+def test_flip_is_numpys(images):
+    assert np.array_equal(affine(images, flip=True), images[:, :, ::-1])
+    one = affine(images, flip=np.array([True, False, False, False, False]))
+    assert np.array_equal(one[0], images[0, :, ::-1]) and np.array_equal(one[1:], images[1:])
+
+
+@pytest.mark.parametrize("quarters", [-1, 1, 2])
+def test_rotation_is_numpys_counter_clockwise(images, quarters):
+    turned = affine(images, rotation=90.0 * quarters)
+    np.testing.assert_allclose(turned, np.rot90(images, quarters, axes=(1, 2)), atol=1e-4)
+
+
+def test_shift_by_whole_pixels_goes_right_and_down(images):
+    moved = affine(images, shift_x=3 / 48, shift_y=5 / 48).numpy()
+    np.testing.assert_allclose(moved[:, 5:, 3:], images[:, :-5, :-3], atol=1e-5)
+    # what comes in from beyond the border is the reflection of what is next to it
+    np.testing.assert_allclose(moved[:, 5:, 2], images[:, :-5, 0], atol=1e-5)
+    np.testing.assert_allclose(moved[:, 5:, 1], images[:, :-5, 1], atol=1e-5)
+
+
+def test_zoom_above_one_magnifies_about_the_centre():
+    x, y = np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 31))
+    ramp = (0.5 + 0.2 * x + 0.1 * y).astype(np.float32)[None, ..., None]  # linear: no blur
+    wide = affine(ramp, zoom_x=2.0)[0, ..., 0]
+    np.testing.assert_allclose(wide, 0.5 + 0.1 * x + 0.1 * y, atol=1e-5)
+    high = affine(ramp, zoom_y=1.25)[0, ..., 0]
+    np.testing.assert_allclose(high, 0.5 + 0.2 * x + 0.08 * y, atol=1e-5)
+
+
+def test_flip_comes_before_rotation_and_shift(images):
+    at_once = affine(images, rotation=90, shift_x=4 / 48, flip=True).numpy()
+    in_turn = affine(np.rot90(images[:, :, ::-1], axes=(1, 2)), shift_x=4 / 48).numpy()
+    np.testing.assert_allclose(at_once, in_turn, atol=1e-4)
+
+
+def test_random_affine_depends_on_the_seed_alone(images):
+    first = random_affine(images, (1, 2)).numpy()
+    assert np.array_equal(first, random_affine(images, tf.constant([1, 2], tf.int64)))
+    assert not np.array_equal(first, random_affine(images, (1, 3)))
+    assert first.min() >= 0 and first.max() <= 1 + 1e-6
+
+
+def test_every_image_is_transformed_differently(images):
+    same = np.repeat(images[:1], 6, axis=0)
+    moved = random_affine(same, (0, 0)).numpy().reshape(6, -1)
+    assert len(np.unique(moved, axis=0)) == 6
+
+
+def test_ranges_of_zero_leave_images_alone_and_flip_mirrors_about_half():
+    images = np.random.default_rng(1).random((400, 9, 13, 1), dtype=np.float32)
+    still = random_affine(images, (5, 6), rotation=0, zoom=0, shift=0, flip=False)
+    np.testing.assert_allclose(still, images, atol=1e-5)
+    flipped = random_affine(images, (5, 6), rotation=0, zoom=0, shift=0).numpy()
+    mirrored = np.isclose(flipped, images[:, :, ::-1], atol=1e-5).all(axis=(1, 2, 3))
+    alike = np.isclose(flipped, images, atol=1e-5).all(axis=(1, 2, 3))
+    assert np.all(mirrored ^ alike)
+    assert 140 < mirrored.sum() < 260  # six deviations either way
+
+
+def test_random_shift_fills_its_range_and_no_more():
+    # the position of a bright column tells how far each image was shifted
+    images = np.zeros((300, 5, 101, 1), np.float32)
+    images[:, :, 50] = 1
+    moved = random_affine(images, (3, 4), rotation=0, zoom=0, shift=0.1, flip=False).numpy()
+    columns = (moved[:, 2, :, 0] * np.arange(101)).sum(axis=1) - 50
+    assert np.abs(columns).max() <= 10.1 + 1e-3
+    assert columns.min() < -8 and columns.max() > 8
+
+
+def test_random_affine_works_in_a_graph_of_unknown_size(images):
+    signature = (tf.TensorSpec((None, None, None, 1)), tf.TensorSpec((2,), tf.int64))
+    compiled = tf.function(random_affine, input_signature=signature)
+    seed = tf.constant([1, 2], tf.int64)
+    np.testing.assert_allclose(compiled(images, seed), random_affine(images, seed), atol=1e-5)
+    assert compiled(images[:, :20, :31], seed).shape == (5, 20, 31, 1)

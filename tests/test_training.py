@@ -1,0 +1,617 @@
+"""Batches, class weights, killed and resumed trainings, saved models and the choice of one."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import settings, training
+from helpers.data import Dataset, Split
+from helpers.network import random_affine
+from helpers.settings import ROOT, TutorialError
+
+CLASSES = ("blank", "dotted", "striped")
+INFO = {"classes": list(CLASSES), "data": {"name": "patterns", "kind": "own", "fingerprint": "0"}}
+EPOCHS = 12
+
+
+def patterns(n: int, seed: int = 0) -> Split:
+    """Noise with a faint pattern: something to learn, and soon to overfit."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 3)
+    images = rng.normal(128, 40, (n, 48, 48))
+    images[labels == 1, ::4, ::4] += 60
+    images[labels == 2, ::4] += 20
+    files = np.array([f"{CLASSES[label]}/{k}.png" for k, label in enumerate(labels)])
+    return Split(images.clip(0, 255).astype(np.uint8), labels.astype(np.int64), files)
+
+
+def tiny(learning_rate: float = 0.01, width: int = 4) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((48, 48, 1)),
+            keras.layers.AveragePooling2D(2),
+            keras.layers.Conv2D(width, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.MaxPooling2D(4),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.3, seed=5),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    return training.compile_model(model, learning_rate)
+
+
+def fit(output: Path, model: keras.Model | None = None, **options):
+    """Train the tiny network as every test here does; both callbacks have cause to act."""
+    model = model or tiny()
+    options = {"epochs": EPOCHS, "info": INFO, "batch_size": 16, "patience": 4} | options
+    options = {"augment": random_affine, "class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} | options
+    learn, check = options.pop("learn", patterns(90)), options.pop("check", patterns(40, seed=1))
+    history = training.train(model, learn, check, output=output, progress=False, **options)
+    return model, history
+
+
+class Stop(keras.callbacks.Callback):
+    """Send this process a signal in the middle of an epoch (counted from 1)."""
+
+    def __init__(self, epoch: int, number: int) -> None:
+        super().__init__()
+        self.when, self.number = epoch - 1, number
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (self.when, 3):
+            signal.raise_signal(self.number)
+
+
+class Counters(keras.callbacks.Callback):
+    """Note the counters of the callbacks after every epoch, as the checkpoint has them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.seen = path, {}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.path.exists():
+            with np.load(self.path) as file:
+                state = json.loads(str(file["state"]))
+            self.seen[epoch] = (state["counters"], state["learning_rate"])
+
+
+# --- batches and weights
+
+
+def test_class_weights_are_balanced():
+    weights = training.class_weights(np.array([0] * 6 + [1] * 3 + [2] * 3), 3)
+    assert weights == pytest.approx({0: 12 / 18, 1: 12 / 9, 2: 12 / 9})
+    with pytest.raises(TutorialError, match="Class 1 has no training image"):
+        training.class_weights(np.array([0, 0, 2]), 3)
+
+
+def test_validation_batches_are_the_images_in_order():
+    split = patterns(10)
+    got = list(training.batches(split, batch_size=4, shuffle=False))
+    assert [len(x) for x, _ in got] == [4, 4, 2]
+    x = np.concatenate([x for x, _ in got])
+    assert x.dtype == np.float32 and x.shape == (10, 48, 48, 1)
+    np.testing.assert_allclose(x[..., 0], split.images / 255, rtol=1e-6)
+    assert np.array_equal(np.concatenate([y for _, y in got]), split.labels)
+
+
+def test_every_epoch_sees_every_image_once_in_another_order():
+    split = patterns(10)
+    split.images[:, 0, 0] = np.arange(10)  # a number to know each image by
+    stream = iter(training.batches(split, batch_size=4))
+    orders = []
+    for _ in range(2):
+        got = [next(stream) for _ in range(3)]
+        assert [len(x) for x, _ in got] == [4, 4, 2]
+        order = np.concatenate([np.rint(x[:, 0, 0, 0] * 255) for x, _ in got]).astype(int)
+        assert sorted(order) == list(range(10))
+        assert np.array_equal(np.concatenate([y for _, y in got]), split.labels[order])
+        orders.append(order.tolist())
+    assert orders[0] != orders[1]
+
+
+def test_a_later_start_continues_the_same_stream():
+    split = patterns(10)
+    options = {"batch_size": 4, "augment": random_affine}
+    whole = list(training.batches(split, **options).take(9))
+    late = list(training.batches(split, first_epoch=2, **options).take(3))
+    for (x, y), (u, v) in zip(whole[6:], late, strict=True):
+        assert np.array_equal(x, u) and np.array_equal(y, v)
+    other = next(iter(training.batches(split, seed=1, **options)))
+    assert not np.array_equal(whole[0][0], other[0])
+
+
+# --- training
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """An uninterrupted training: (model, history, output, counters after each epoch)."""
+    output = tmp_path_factory.mktemp("whole") / "model.keras"
+    counters = Counters(output.with_name("model.keras.checkpoint.npz"))
+    model, history = fit(output, callbacks=[counters])
+    return model, history, output, counters.seen
+
+
+def test_what_a_training_leaves_behind(reference):
+    model, history, output, _ = reference
+    assert sorted(file.name for file in output.parent.iterdir()) == [
+        "model.keras",
+        "model.keras.csv",
+        "model.keras.json",
+    ]
+    assert set(history.log) == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    n = len(history.log["loss"])
+    best = int(np.argmin(history.log["val_loss"]))
+    info = json.loads(output.with_name("model.keras.json").read_text())
+    assert info["classes"] == list(CLASSES) and info["epochs"] == n
+    assert info["validation"]["loss"] == history.log["val_loss"][best]
+    assert info["settings"]["augment"] == "random_affine" and info["settings"]["batch_size"] == 16
+    assert training.load_history(output) == history
+    rows = output.with_name("model.keras.csv").read_text().split()
+    assert rows[0].split(",")[:2] == ["epoch", *history.log][:2] and len(rows) == n + 1
+    assert float(rows[-1].split(",")[1]) == next(iter(history.log.values()))[-1]
+    # the events are those that the log tells of
+    assert (best + 1, "best weights") in history.events
+    rates = history.log["learning_rate"]
+    cuts = [epoch for epoch, what in history.events if what.startswith("learning rate cut")]
+    assert cuts and [k + 1 for k in range(n - 1) if rates[k + 1] < rates[k]] == [
+        epoch for epoch in cuts if epoch < n
+    ]
+    assert rates[cuts[0]] == pytest.approx(0.3 * rates[0])
+    # the best weights are in the model and in the file
+    check = patterns(40, seed=1)
+    loss = model.evaluate(training.batches(check, shuffle=False), verbose=0)[0]
+    assert loss == pytest.approx(min(history.log["val_loss"]), rel=1e-4)
+    loaded, _ = training.load_model(output)
+    assert not loaded.compiled
+    x = check.images[:5, ..., None] / 255
+    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
+
+
+def test_early_stopping_acts_after_patience(tmp_path):
+    _, history = fit(tmp_path / "m.h5", tiny(0.02), epochs=30, patience=2)
+    n = len(history.log["loss"])
+    best = int(np.argmin(history.log["val_loss"]))
+    assert n == best + 1 + 2 < 30
+    assert (n, "stopped") in history.events and (best + 1, "best weights") in history.events
+
+
+def same_end(model, history, reference, tolerance: float = 0.0) -> None:
+    whole, expected, _, _ = reference
+    assert history.events == expected.events
+    for name, values in expected.log.items():
+        np.testing.assert_allclose(history.log[name], values, rtol=tolerance, err_msg=name)
+    for a, b in zip(model.weights, whole.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=a.path)
+
+
+CHILD = """
+import signal, sys
+from pathlib import Path
+from tests.test_training import Stop, fit
+output, number = Path(sys.argv[1]), int(sys.argv[2])
+fit(output, callbacks=[Stop(5, number)])
+"""
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Two trainings in processes of their own, one killed and one interrupted, in epoch 5."""
+    numbers = {"killed": getattr(signal, "SIGKILL", signal.SIGTERM), "interrupted": signal.SIGINT}
+    folder = tmp_path_factory.mktemp("stopped")
+    children = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(folder / f"{name}.keras"), str(int(number))],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, number in numbers.items()
+    }
+    return folder, {
+        name: (child.communicate()[1], child.returncode) for name, child in children.items()
+    }
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_a_stopped_training_resumes_to_the_same_end(how, stopped, reference, capsys):
+    folder, children = stopped
+    message, code = children[how]
+    output = folder / f"{how}.keras"
+    checkpoint = folder / f"{how}.keras.checkpoint.npz"
+    assert code != 0 and checkpoint.exists() and not output.exists(), message
+    if how == "interrupted":
+        assert "TrainingInterrupted: Training stopped after epoch 4 of 12; nothing" in message
+    assert "KeyboardInterrupt" not in message
+
+    counters = Counters(checkpoint)
+    model, history = fit(output, resume=True, callbacks=[counters])
+    assert f"Going on with {output.name} after epoch 4" in capsys.readouterr().out
+    assert not checkpoint.exists()
+    seen = {epoch: values for epoch, values in reference[3].items() if epoch >= 4}
+    assert counters.seen == seen and len(seen) >= 3
+    same_end(model, history, reference)
+
+
+def test_interrupted_and_resumed_with_the_same_model(tmp_path, reference):
+    model = tiny()
+    with pytest.raises(training.TrainingInterrupted, match="after epoch 8 of 12"):
+        fit(tmp_path / "m.keras", model, callbacks=[Stop(9, signal.SIGINT)])
+    same_end(*fit(tmp_path / "m.keras", model, resume=True), reference)
+
+
+def test_interrupted_in_the_first_epoch(tmp_path, capsys):
+    with pytest.raises(training.TrainingInterrupted, match="before the first epoch was over"):
+        fit(tmp_path / "m.keras", callbacks=[Stop(1, signal.SIGINT)])
+    assert list(tmp_path.iterdir()) == []
+    fit(tmp_path / "m.keras", epochs=1, resume=True)
+    assert "no unfinished training of m.keras: starting from the beg" in capsys.readouterr().out
+
+
+@pytest.fixture
+def unfinished(tmp_path):
+    """An output with a checkpoint of three epochs."""
+    with pytest.raises(training.TrainingInterrupted):
+        fit(tmp_path / "m.keras", callbacks=[Stop(4, signal.SIGINT)])
+    return tmp_path / "m.keras"
+
+
+def test_an_interruption_while_the_checkpoint_is_written(unfinished, reference, monkeypatch):
+    whole = np.savez
+
+    def half(file, **arrays):
+        whole(file, **arrays)
+        file.truncate(1000)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", half)
+    with pytest.raises(training.TrainingInterrupted):
+        fit(unfinished, resume=True)
+    monkeypatch.setattr(np, "savez", whole)
+    same_end(*fit(unfinished, resume=True), reference)
+
+
+def test_an_interruption_after_the_last_epoch(tmp_path, reference, monkeypatch):
+    def full(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(training.TrainingInterrupted):
+        patch.setattr(training, "save_model", full)
+        fit(tmp_path / "m.keras")
+    same_end(*fit(tmp_path / "m.keras", resume=True), reference)
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(unfinished, reference, monkeypatch):
+    def full(*arguments, **arrays):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        with pytest.raises(TutorialError, match="could not be written"):
+            fit(unfinished, resume=True)
+    same_end(*fit(unfinished, resume=True), reference)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"learn": patterns(91)}, "another set of images"),
+        ({"check": patterns(41)}, "another set of images"),
+        ({"batch_size": 32}, r"another batch_size \(16, now 32\)"),
+        ({"augment": functools.partial(random_affine, zoom=0.3)}, "another augment"),
+        ({"class_weight": None}, "another class_weight"),
+        ({"info": INFO | {"settings": {"note": 1}}}, "another note"),
+        ({"info": INFO | {"classes": ["a", "b", "c"]}}, "another classes"),
+        ({"model": lambda: tiny(width=5)}, "another network"),
+        ({"model": lambda: tiny(0.5)}, "another learning_rate"),
+    ],
+)
+def test_nothing_is_resumed_that_was_another_training(unfinished, change, sentence):
+    model = change.pop("model", tiny)()
+    before = unfinished.with_name("m.keras.checkpoint.npz").read_bytes()
+    with pytest.raises(TutorialError, match=f"m.keras was begun with {sentence}"):
+        fit(unfinished, model, resume=True, **change)
+    assert unfinished.with_name("m.keras.checkpoint.npz").read_bytes() == before
+
+
+def test_more_epochs_are_no_other_training(unfinished):
+    _, history = fit(unfinished, epochs=4, resume=True)
+    assert len(history.log["loss"]) == 4
+
+
+def test_a_damaged_checkpoint_is_one_sentence(unfinished):
+    checkpoint = unfinished.with_name("m.keras.checkpoint.npz")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(TutorialError, match="is damaged"):
+        fit(unfinished, resume=True)
+
+
+def test_training_anew_keeps_the_checkpoint_for_an_epoch(unfinished, capsys):
+    checkpoint = unfinished.with_name("m.keras.checkpoint.npz")
+    before = checkpoint.read_bytes()
+    with pytest.raises(training.TrainingInterrupted):
+        fit(unfinished, callbacks=[Stop(1, signal.SIGINT)])
+    assert "given up when the first epoch is over" in capsys.readouterr().out
+    assert checkpoint.read_bytes() == before
+    with pytest.raises(training.TrainingInterrupted):
+        fit(unfinished, callbacks=[Stop(2, signal.SIGINT)])
+    assert checkpoint.read_bytes() != before
+
+
+def test_a_finished_training_is_loaded(reference, capsys):
+    whole, expected, output, _ = reference
+    before = output.read_bytes()
+    model, history = fit(output, resume=True)
+    assert "is finished" in capsys.readouterr().out and output.read_bytes() == before
+    assert history == expected
+    for a, b in zip(model.weights, whole.weights, strict=True):
+        assert np.array_equal(a, b)
+    with pytest.raises(TutorialError, match="another batch_size"):
+        fit(output, resume=True, batch_size=8)
+
+
+def test_what_cannot_end_well_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", None)  # would raise TypeError
+    (tmp_path / "file").write_text("")
+    for name in ("model.txt", "model", "file/model.keras"):
+        with pytest.raises(TutorialError, match=r"must be the name|cannot be written to"):
+            fit(tmp_path / name)
+    with pytest.raises(TutorialError, match="no images"):
+        fit(tmp_path / "m.keras", check=patterns(0))
+    with pytest.raises(TutorialError, match="3 outputs, but there are 2 classes"):
+        fit(tmp_path / "m.keras", info={"classes": ["a", "b"]})
+
+
+def test_works_in_another_thread_and_with_a_bar(tmp_path, capsys):
+    options = {"epochs": 1, "output": tmp_path / "m.keras", "info": INFO}
+    thread = threading.Thread(
+        target=training.train, args=(tiny(), patterns(20), patterns(9)), kwargs=options
+    )
+    thread.start()
+    thread.join()
+    assert (tmp_path / "m.keras").exists()
+    shown = capsys.readouterr().err
+    assert "epoch 1/1" in shown and "1/1 [" in shown and "val_accuracy" in shown
+
+
+def test_two_devices_share_the_work(tmp_path):
+    code = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from helpers.network import build_cnn
+from tests.test_training import Stop, fit
+import signal
+from helpers.settings import TutorialError
+model = build_cnn(3)
+assert model.distribute_strategy.num_replicas_in_sync == 2
+output = Path(sys.argv[1])
+try:
+    fit(output, model, epochs=2, callbacks=[Stop(2, signal.SIGINT)])
+except TutorialError as error:
+    print(error)
+fit(output, build_cnn(3), epochs=2, resume=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "m.keras")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "after epoch 1 of 2" in done.stdout and "Going on with m.keras" in done.stdout
+    assert len(training.load_history(tmp_path / "m.keras").log["loss"]) == 2
+
+
+# --- models on disk
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_the_plain_keras_snippet_works(tmp_path, suffix, capfd):
+    from helpers.network import build_cnn
+
+    path = tmp_path / f"emotion_model{suffix}"
+    model = training.compile_model(build_cnn(7))
+    training.save_model(model, path, {"classes": list(settings.FER_CLASSES)})
+    assert model.compiled  # the model at hand is left as it was
+    assert path.stat().st_size < 4.2 * model.count_params() + 200_000  # no optimiser in it
+
+    image = np.arange(48 * 48, dtype=np.uint8).reshape(1, 48, 48, 1)
+    plain = keras.models.load_model(path)
+    p = plain.predict(image / 255, verbose=0)
+    assert p.shape == (1, 7) and p.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(p, model(image / 255), rtol=1e-5)
+    assert "legacy" not in capfd.readouterr().err
+
+    loaded, info = training.load_model(path)
+    assert info["classes"] == list(settings.FER_CLASSES)
+    np.testing.assert_allclose(loaded(image / 255), p, rtol=1e-5)
+
+
+def test_an_earlier_model_is_kept(tmp_path):
+    path = tmp_path / "m.keras"
+    models = [tiny(), tiny(width=5), tiny(width=6)]
+    for number, model in enumerate(models):
+        training.save_model(model, path, {"classes": list(CLASSES), "number": number})
+    current, info = training.load_model(path)
+    previous, old = training.load_model(tmp_path / "m.previous.keras")
+    assert (info["number"], old["number"]) == (2, 1)
+    assert current.count_params() == models[2].count_params()
+    assert previous.count_params() == models[1].count_params()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_failed_save_leaves_the_earlier_model(tmp_path, monkeypatch):
+    path = tmp_path / "m.keras"
+    training.save_model(tiny(), path, {"classes": list(CLASSES)})
+    before = path.read_bytes()
+
+    def full(self, file):
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    with pytest.raises(TutorialError, match="No space left"):
+        training.save_model(tiny(width=5), path, {"classes": list(CLASSES)})
+    assert path.read_bytes() == before and training.sidecar_path(path).exists()
+    assert not list(tmp_path.glob(".partial*"))
+
+
+def test_what_is_not_a_model_is_one_sentence(tmp_path):
+    with pytest.raises(TutorialError, match="There is no model"):
+        training.load_model(tmp_path / "missing.keras")
+    for name in ("text.keras", "text.h5", "model.txt", "empty.h5"):
+        (tmp_path / name).write_text("" if name == "empty.h5" else "hello")
+        with pytest.raises(TutorialError, match=f"{name} is not a .keras or .h5 model") as caught:
+            training.load_model(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with zipfile.ZipFile(tmp_path / "zip.keras", "w") as file:
+        file.writestr("config.json", "{}")
+    with pytest.raises(TutorialError, match=r"zip.keras is not"):
+        training.load_model(tmp_path / "zip.keras")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_code_in_a_model_is_not_run(tmp_path, suffix):
+    inputs = keras.Input((48, 48, 1))
+    outputs = keras.layers.Lambda(lambda x: x[:, 0, :3, 0], output_shape=(3,))(inputs)
+    keras.Model(inputs, outputs).save(tmp_path / f"code{suffix}")
+    with pytest.raises(TutorialError, match="code of its own"):
+        training.load_model(tmp_path / f"code{suffix}")
+
+
+@pytest.mark.parametrize(("shape", "units"), [((64, 64, 1), 7), ((48, 48, 3), 7), ((48,), 7)])
+def test_a_model_of_another_shape_is_refused(tmp_path, shape, units):
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, keras.layers.Dense(units)(keras.layers.Flatten()(inputs)))
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(TutorialError, match="is a model from"):
+        training.load_model(tmp_path / "m.keras")
+
+
+def test_classes_where_no_sidecar_names_them(tmp_path, capsys):
+    path = tmp_path / "m.keras"
+    tiny().save(path)
+    assert training.load_model(path)[1] == {}
+    assert training.load_model(path, CLASSES)[1]["classes"] == list(CLASSES)
+    shown = capsys.readouterr()
+    assert "assuming the alphabetical blank, dotted, striped" in shown.err and not shown.out
+    with pytest.raises(TutorialError, match="gives 3 probabilities, but there are 7 classes"):
+        training.load_model(path, settings.FER_CLASSES)
+    training.sidecar_path(path).write_text("[not json")
+    assert training.load_model(path)[1] == {}
+
+
+# --- which model
+
+
+def dataset(kind="own", classes=CLASSES, fingerprint="f", n=60) -> Dataset:
+    return Dataset(kind, kind, classes, patterns(n), patterns(9, 2), (), "", fingerprint)
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """Empty folders for models, and a function that puts one there."""
+    monkeypatch.setattr(settings, "RUNS", tmp_path / "project" / "runs")
+    monkeypatch.setattr(settings, "MODELS", tmp_path / "models")
+    model = tiny()
+
+    def put(name, data, accuracy, folder="RUNS", **info):
+        path = getattr(settings, folder) / name
+        info = training.describe(data) | {"validation": {"accuracy": accuracy}} | info
+        training.save_model(model, path, info)
+        return path
+
+    return put
+
+
+def names(files) -> list[str]:
+    return [file.path.name for file in files]
+
+
+def test_only_models_that_fit_are_candidates(shelf):
+    fer = functools.partial(dataset, classes=settings.FER_CLASSES[:3])
+    shelf("real.keras", fer("fer2013", fingerprint="a"), 0.6)
+    shelf("altered.h5", fer("altered", fingerprint="b"), 0.5)
+    shelf("shipped.keras", fer("fer2013", fingerprint="a"), 0.7, "MODELS")
+    shelf("toy.keras", fer("toy", fingerprint="c"), 0.9)
+    shelf("other_classes.keras", dataset("fer2013", fingerprint="a"), 0.9)
+    real = ["shipped.keras", "real.keras", "altered.h5"]
+    assert names(training.candidates(fer("fer2013", fingerprint="a"))) == real
+    assert names(training.candidates(fer("altered", fingerprint="x"))) == real
+    assert names(training.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
+    assert names(training.candidates(fer("toy", fingerprint="d"))) == []
+    assert names(training.candidates(fer("own", fingerprint="e"))) == []
+    everything = names(training.model_for_photographs())
+    assert everything == ["other_classes.keras", *real, "toy.keras"]
+    origins = {file.path.name: file.origin for file in training.model_for_photographs()}
+    assert origins["shipped.keras"] == "shipped" and origins["real.keras"] == "yours"
+
+
+def test_earlier_and_undescribed_models_are_left_out(shelf):
+    shelf("m.keras", dataset(), 0.9)
+    shelf("m.keras", dataset(), 0.5)
+    training.sidecar_path(shelf("plain.keras", dataset(), 0.9)).unlink()
+    assert names(training.candidates(dataset())) == ["m.keras"]
+
+
+def test_a_model_beside_runs_is_yours_too(shelf):
+    path = shelf("a.keras", dataset(), 0.9)
+    for file in (path, training.sidecar_path(path)):
+        file.rename(settings.RUNS.parent / file.name)
+    assert [file.origin for file in training.candidates(dataset())] == ["yours"]
+
+
+def test_yours_comes_before_the_shipped_unless_asked(shelf, capsys):
+    shelf("mine.keras", dataset(), 0.5)
+    shelf("theirs.keras", dataset(), 0.7, "MODELS")
+    model, file = training.model_for(dataset())
+    assert file.path.name == "mine.keras" and model.output_shape == (None, 3)
+    assert "Using your own model, mine.keras (trained on own)" in capsys.readouterr().out
+    assert training.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
+
+
+def test_a_broken_model_is_passed_over(shelf, capsys):
+    shelf("broken.keras", dataset(), 0.9).write_bytes(b"half")
+    shelf("whole.keras", dataset(), 0.5)
+    assert training.model_for(dataset())[1].path.name == "whole.keras"
+    assert "Left out: broken.keras is not" in capsys.readouterr().out
+
+
+def test_a_stand_in_is_trained_once_per_profile(shelf, capsys, monkeypatch):
+    monkeypatch.setenv("TUTORIAL_PROFILE", "quick")
+    data = dataset("toy", n=60)
+    model, file = training.model_for(data)
+    assert "There is no model of toy yet" in capsys.readouterr().out
+    assert (file.path.name, file.origin) == ("stand_in-toy-f.keras", "stand-in")
+    assert file.info["data"] == {"name": "toy", "kind": "toy", "fingerprint": "f"}
+    assert model.output_shape == (None, 3)
+    began = file.path.stat().st_mtime_ns
+    assert training.model_for(data)[1].path.stat().st_mtime_ns == began
+    assert "Using a quickly trained model" in capsys.readouterr().out
+    monkeypatch.setattr(training, "train", lambda *a, **k: time.sleep(0))
+    monkeypatch.setenv("TUTORIAL_PROFILE", "standard")
+    training.model_for(data)
+    assert "There is no model of toy yet" in capsys.readouterr().out

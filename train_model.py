@@ -1,0 +1,136 @@
+"""Train the lesson's network and save it: python train_model.py --output emotion_model.h5"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options. TensorFlow is imported later, so that --help is there at once."""
+    parser = argparse.ArgumentParser(
+        description="Train the lesson's network with augmentation, class weights, early stopping "
+        "and a falling learning rate, then report on the test images.",
+        epilog="Interrupted with Ctrl-C or switched off? The same command with --resume goes on.",
+    )
+
+    def at_least_one(text: str) -> int:
+        if int(text) < 1:
+            raise argparse.ArgumentTypeError("must be 1 or more")
+        return int(text)
+
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="a zip, a folder with train/ and test/, or a folder of class folders "
+        "(default: what TUTORIAL_DATASET or dataset/ holds)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=at_least_one,
+        default=40,
+        help="at most so many rounds through the images; it stops when it no longer gets better "
+        "(default: 40)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("emotion_model.h5"),
+        help="where the model goes, as .keras or .h5 by its ending; an earlier one is kept as "
+        ".previous (default: emotion_model.h5)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a training that was interrupted"
+    )
+    parser.add_argument(
+        "--images", type=at_least_one, help="train on so many images only, to try things out"
+    )
+    parser.add_argument(
+        "--batch-size", type=at_least_one, default=64, help="images per step (default: 64)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="another number, another training (default: 42)"
+    )
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, save, report. Raises TutorialError with a sentence for the user."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import classification_report
+
+    from helpers import data, evaluation, network, plots, training
+
+    output = training.check_output(options.output)
+    if options.data:
+        dataset = data.load(options.data)
+        print(dataset.verdict, *dataset.problems[:5], sep="\n")
+        if len(dataset.problems) > 5:
+            print(f"... and {len(dataset.problems) - 5} more files like these.")
+    else:
+        dataset = data.load_dataset()
+    n_classes = len(dataset.classes)
+    learn, check = data.grouped_split(dataset.train, seed=options.seed)
+    if options.images:
+        learn = data.subset(learn, options.images, seed=options.seed)
+    print(f"Training on {len(learn):,} images, choosing the best epoch on {len(check):,} others.")
+
+    model = network.build_cnn(n_classes, seed=options.seed)
+    history = training.train(
+        model,
+        learn,
+        check,
+        epochs=options.epochs,
+        output=output,
+        info=training.describe(dataset),
+        class_weight=training.class_weights(learn.labels, n_classes),
+        augment=network.random_affine,
+        batch_size=options.batch_size,
+        resume=options.resume,
+        seed=options.seed,
+    )
+    for epoch, what in history.events:
+        print(f"epoch {epoch}: {what}")
+
+    predicted = evaluation.predict(model, dataset.test.images).argmax(axis=1)
+    print(f"\nOn the {len(dataset.test):,} test images of {dataset.name}:\n")
+    print(
+        classification_report(
+            dataset.test.labels,
+            predicted,
+            labels=range(n_classes),
+            target_names=dataset.classes,
+            digits=3,
+            zero_division=0,
+        )
+    )
+    plots.style()
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    title = f"{output.name} on the test images of {dataset.name}"
+    plots.confusion_matrix(
+        figure.subplots(), dataset.test.labels, predicted, dataset.classes, title=title
+    )
+    picture = output.with_name(f"{output.stem}_confusion_matrix.png")
+    figure.savefig(picture, dpi=120)
+    print(f"Saved {output}, {training.sidecar_path(output).name} and {picture.name}.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0, 1 after an error that the user can put right, or 130 after Ctrl-C."""
+    options = parse(arguments)
+    from helpers.settings import TutorialError
+
+    try:
+        run(options)
+    except TutorialError as error:
+        print(error, file=sys.stderr)
+        return 130 if type(error).__name__ == "TrainingInterrupted" else 1
+    except KeyboardInterrupt:
+        print("Stopped before anything was trained.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
