@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         output=output,
         info=training.describe(dataset),
-        class_weight=training.class_weights(learn.labels, n_classes),
+        class_weight=training.class_weights(learn.labels, n_classes, power=0.5),
         augment=network.random_affine,
         batch_size=options.batch_size,
         resume=options.resume,

@@ -14,18 +14,13 @@ from helpers.settings import SEED, TutorialError
 def predict(model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Return the probabilities, float32 (n, k), of uint8 images (n, height, width).
 
-    The network sees grey levels divided by 255. Nothing is printed, and the network is traced
-    once, not once per call: it serves one face in a widget as well as a whole test set.
+    The network sees grey levels divided by 255. It is traced once, not once per call.
 
     Raises:
         TutorialError: if the images are of another type or shape than the network takes.
     """
     h, w = model.input_shape[1:3]
-    if (
-        images.dtype != np.uint8
-        or images.ndim != 3
-        or (h, w) not in (images.shape[1:], (None,) * 2)
-    ):
+    if images.dtype != np.uint8 or images.shape[1:] != (h, w):
         raise TutorialError(
             f"predict() takes uint8 images of shape (n, {h}, {w}), not {images.dtype} "
             f"{images.shape}: pass the grey levels, 0 to 255, as they are."
@@ -43,10 +38,10 @@ def confusion_counts(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.nd
 
 
 def class_rates(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
-    """Return precision, recall and F1 per class, float (3, k), NaN where there is no answer.
+    """Return precision, recall and F1 per class, float (3, k).
 
-    The precision of a class that is never predicted is 0. A class without images has no
-    recall; if it is never predicted either, it has no precision and no F1.
+    A class that is never predicted has precision 0. A class without images has recall NaN, and
+    if it is never predicted either, all NaN.
     """
     counts = confusion_counts(labels, predicted, k)
     hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
@@ -58,14 +53,18 @@ def class_rates(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray
 def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict:
     """Return `{n, accuracy, macro_f1, per_class: {name: {precision, recall, f1, support}}}`.
 
-    All are plain Python numbers, or None where a 0 would lie: the recall of a class without
-    images, anything of no images. `macro_f1` is the mean over all classes but those that have
-    no images and are never predicted.
+    All are plain Python numbers, or None where `class_rates` has NaN, which `macro_f1` leaves
+    out, and where there are no images.
 
     Raises:
         TutorialError: if there is not one column of probabilities per class.
     """
-    predicted = _answers(probabilities, classes)
+    if probabilities.shape[1:] != (len(classes),):
+        raise TutorialError(
+            f"The model gives {probabilities.shape[-1]} probabilities, but there are "
+            f"{len(classes)} classes ({', '.join(classes)}): use one that was trained on these."
+        )
+    predicted = probabilities.argmax(axis=1)
     rates = class_rates(labels, predicted, len(classes))
     known = rates[2][np.isfinite(rates[2])]
     support = np.bincount(labels, minlength=len(classes)).tolist()
@@ -81,27 +80,6 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
     }
 
 
-def report(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> str:
-    """Return scikit-learn's classification report on the classes that occur or are predicted."""
-    from sklearn.metrics import classification_report
-
-    predicted = _answers(probabilities, classes)
-    present = np.union1d(labels, predicted)
-    names = [classes[index] for index in present]
-    return classification_report(
-        labels, predicted, labels=present, target_names=names, digits=3, zero_division=0
-    )
-
-
-def _answers(probabilities: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    if probabilities.shape[1:] != (len(classes),):
-        raise TutorialError(
-            f"The model gives {probabilities.shape[-1]} probabilities, but there are "
-            f"{len(classes)} classes ({', '.join(classes)}): use one that was trained on these."
-        )
-    return probabilities.argmax(axis=1)
-
-
 def bootstrap(
     labels: np.ndarray,
     predicted: np.ndarray,
@@ -111,9 +89,8 @@ def bootstrap(
 ) -> np.ndarray:
     """Return the low and the high end, (2, ...), of the 95% interval of a metric.
 
-    The percentile bootstrap (Efron 1979): images are drawn anew with replacement, each with its
-    prediction, and 95% of the metric's values lie between the ends. This covers the luck of
-    which images were tested, not the luck of the training. Rounds with NaN do not count.
+    The percentile bootstrap (Efron 1979), which draws images anew with replacement. It covers
+    the luck of which images were tested, not that of the training. Rounds with NaN do not count.
     """
     rng, n = np.random.default_rng(seed), len(labels)
     draws = (rng.integers(0, n, n) for _ in range(rounds))
@@ -145,7 +122,7 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
     count = np.bincount(where, minlength=bins)
     sure, correct = np.bincount(where, top, bins), np.bincount(where, right, bins)
     with np.errstate(invalid="ignore"):
-        ece = float(np.abs(sure - correct).sum() / len(labels)) if len(labels) else 0.0
+        ece = float(np.abs(sure - correct).sum() / len(labels))
         return Calibration(sure / count, correct / count, count, ece)
 
 

@@ -35,8 +35,8 @@ UNITS = tuple(sorted({unit for units in ACTION_UNITS.values() for unit in units}
 # What differs from face to face, with the lowest and the highest value.
 TRAITS = {
     "strength": (0.65, 1.15), "stray": (0.0, 0.16), "lopsided": (-0.25, 0.25),
-    "scale": (0.95, 1.25), "roll": (-0.12, 0.12), "yaw": (-0.25, 0.25), "pitch": (-0.08, 0.12),
-    "dx": (-0.09, 0.09), "dy": (-0.12, 0.04), "width": (0.6, 0.71), "jaw": (0.1, 0.32),
+    "scale": (0.98, 1.25), "roll": (-0.1, 0.1), "yaw": (-0.25, 0.25), "pitch": (-0.08, 0.12),
+    "dx": (-0.07, 0.07), "dy": (-0.1, 0.02), "width": (0.6, 0.71), "jaw": (0.1, 0.32),
     "chin": (0.9, 1.04), "skin": (0.48, 0.88), "shade": (0.02, 0.5), "hairline": (-0.86, -0.54),
     "part": (-0.6, 0.6), "volume": (0.04, 0.22), "style": (0, 1), "curl": (-1, 1),
     "eye_x": (0.27, 0.32), "eye_w": (0.11, 0.14), "eye_h": (0.05, 0.072), "tilt": (-0.08, 0.1),
@@ -82,10 +82,10 @@ def _people(faces: range, seed: int, size: int) -> SimpleNamespace:
     generators = [np.random.default_rng([seed, face]) for face in faces]
     draws = np.array([rng.random(k + 2 * len(UNITS)) for rng in generators])
     values = (low + (high - low) * draws[:, :k]).astype("f4")[..., None, None]
-    people = SimpleNamespace(**{name: values[:, i] for i, name in enumerate(TRAITS)})
-    people.uneven, people.strays = np.split(draws[:, k:], 2, axis=1)
-    people.noise = np.array([rng.standard_normal((size, size), "f4") for rng in generators])
-    return people
+    p = SimpleNamespace(**{name: values[:, i] for i, name in enumerate(TRAITS)})
+    p.uneven, p.strays = np.split(draws[:, k:], 2, axis=1)
+    p.noise = np.array([rng.standard_normal((size, size), "f4") for rng in generators])
+    return p
 
 
 def _amounts(p, labels) -> dict[int, np.ndarray]:
@@ -100,11 +100,10 @@ def _amounts(p, labels) -> dict[int, np.ndarray]:
 def _shapes(p, au) -> SimpleNamespace:
     """Where everything lies: coordinates and signed distances (positive inside), (n,s,s)."""
     size = p.noise.shape[-1]
-    line = (2 * np.arange(size, dtype="f4") + 1) / size - 1
-    u, v = line[None, None, :], line[None, :, None]
+    u = ((2 * np.arange(size, dtype="f4") + 1) / size - 1)[None, None, :]
+    v = u.swapaxes(1, 2)
     # Roll, scale and shift the picture; turn the head by sliding what lies on its front.
-    sin = p.roll
-    cos = np.sqrt(1 - sin * sin)
+    sin, cos = p.roll, np.sqrt(1 - p.roll * p.roll)
     u0, v0 = (u - p.dx) / p.scale, (v - p.dy) / p.scale
     hx, hy = cos * u0 + sin * v0, cos * v0 - sin * u0
     chin = p.chin + 0.09 * au[26]
@@ -277,9 +276,8 @@ def draw_face(expression: str, seed: int = 0, size: int = IMAGE_SIZE) -> np.ndar
     for name in ("roll", "yaw", "pitch", "dx", "lopsided"):
         setattr(p, name, 0.4 * getattr(p, name))
     p.hairline = np.minimum(p.hairline, -0.68)  # brows in sight
-    for name in ("stray", "glasses", "blur", "grain"):
-        setattr(p, name, 0 * p.blur)
-    p.strength, p.uneven = 0 * p.blur + 1, 0 * p.uneven + 0.8
+    p.stray = p.glasses = p.blur = p.grain = 0 * p.strength
+    p.strength, p.uneven = 0 * p.strength + 1, 0 * p.uneven + 0.8
     return _render(p, [FER_CLASSES.index(expression)])[0]
 
 
@@ -288,30 +286,28 @@ def _pictures(folder: Path) -> list[Path]:
     return [f for part in ("train", "test") for f in folder.glob(f"{part}/*/toy_{'[0-9]' * 5}.png")]
 
 
-def _note(folder: Path, seed: int) -> dict:
+def _note(folder: Path, seed: int) -> str:
     """What toy.json says of a complete folder; anything lost or damaged changes it."""
     sizes = [file.stat().st_size for file in _pictures(folder)]
     about = "Toy faces drawn by helpers/toy_faces.py; no photographs."
     count = {"files": len(sizes), "bytes": sum(sizes)}
-    return {"about": about, "version": VERSION, "seed": seed, **count}
+    return json.dumps({"about": about, "version": VERSION, "seed": seed, **count}, indent=1)
 
 
 def _complete(folder: Path, seed: int) -> bool:
-    try:
-        return json.loads((folder / "toy.json").read_text("utf-8")) == _note(folder, seed)
-    except (OSError, ValueError):
-        return False
+    note = folder / "toy.json"
+    return note.is_file() and note.read_bytes() == _note(folder, seed).encode()
 
 
 def _clear(folder: Path) -> None:
     """Delete toy faces of another version, but nothing else that someone put there."""
     ours = {*_pictures(folder), folder / "toy.json"}
-    found = sorted(folder.rglob("*"), reverse=True)  # what is in a folder before the folder
+    found = sorted((folder, *folder.rglob("*")), reverse=True)  # a folder after what it holds
     for path in found:
         litter = path.name in (".DS_Store", "Thumbs.db", "desktop.ini")
         if path.is_symlink() or not (path.is_dir() or path in ours or litter):
             raise TutorialError(f"{path} is no toy face; move it out of {folder} and run again.")
-    for path in (*found, folder):
+    for path in found:
         path.rmdir() if path.is_dir() else path.unlink()
 
 
@@ -340,7 +336,7 @@ def write_toy_faces(folder: Path, seed: int = SEED) -> Path:
                 file = new / part / FER_CLASSES[label] / f"toy_{i + 1:05d}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image).save(file)
-            (new / "toy.json").write_text(json.dumps(_note(new, seed), indent=1), "utf-8")
+            (new / "toy.json").write_bytes(_note(new, seed).encode())
             if not _complete(folder, seed):  # another process may have been faster
                 if folder.exists():
                     _clear(folder)
