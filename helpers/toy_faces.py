@@ -35,8 +35,8 @@ UNITS = tuple(sorted({unit for units in ACTION_UNITS.values() for unit in units}
 # What differs from face to face, with the lowest and the highest value.
 TRAITS = {
     "strength": (0.65, 1.15), "stray": (0.0, 0.16), "lopsided": (-0.25, 0.25),
-    "scale": (0.98, 1.25), "roll": (-0.1, 0.1), "yaw": (-0.25, 0.25), "pitch": (-0.08, 0.12),
-    "dx": (-0.07, 0.07), "dy": (-0.1, 0.02), "width": (0.6, 0.71), "jaw": (0.1, 0.32),
+    "scale": (0.92, 1.25), "roll": (-0.14, 0.14), "yaw": (-0.25, 0.25), "pitch": (-0.08, 0.12),
+    "dx": (-0.1, 0.1), "dy": (-0.13, 0.05), "width": (0.6, 0.71), "jaw": (0.1, 0.32),
     "chin": (0.9, 1.04), "skin": (0.48, 0.88), "shade": (0.02, 0.5), "hairline": (-0.86, -0.54),
     "part": (-0.6, 0.6), "volume": (0.04, 0.22), "style": (0, 1), "curl": (-1, 1),
     "eye_x": (0.27, 0.32), "eye_w": (0.11, 0.14), "eye_h": (0.05, 0.072), "tilt": (-0.08, 0.1),
@@ -321,13 +321,13 @@ def write_toy_faces(folder: Path, seed: int = SEED) -> Path:
         TutorialError: if the folder holds other files, or cannot be written.
     """
     folder = Path(folder)
-    if _complete(folder, seed):
-        return folder
     shares = np.array(FER_COUNTS) / sum(FER_COUNTS)
     counts = [np.round(n * shares).astype(int) for n in (TRAIN, TEST)]
     labels = np.concatenate([np.repeat(np.arange(len(shares)), n) for n in counts])
-    images = draw_faces(labels, seed)
     try:
+        if _complete(folder, seed):
+            return folder
+        images = draw_faces(labels, seed)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(".part", f".{folder.name}-", folder.parent) as private:
             new = Path(private) / folder.name

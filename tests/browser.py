@@ -1,0 +1,195 @@
+"""JupyterLab in a real browser, as a learner opens it: what test_browser.py works with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from conftest import ROOT
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+
+from helpers.settings import BUILD
+from start import LAB
+from tools.run_notebooks import kernel_environment
+
+SCREENSHOTS = BUILD / "screenshots"
+LAPTOP = {"width": 1366, "height": 768}
+MINUTE = 60_000  # ms
+TOKEN = "only-for-the-tests"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # A lesson that needs the network would fail here: no name but this machine's is looked up.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+OVERRIDES = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    # All cells stay in the page, so that one that is scrolled away can be asked too.
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+}
+
+
+def call(address: str, method: str = "GET") -> object:
+    """Ask JupyterLab's server; return what its JSON says, None for an empty answer."""
+    headers = {"Authorization": f"token {TOKEN}"}
+    request = urllib.request.Request(address, method=method, headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def jupyterlab(folder: Path, **variables: str) -> Iterator[str]:
+    """Serve a copy of the notebooks with the options of start.py, and yield the address.
+
+    At the end the server and all its kernels are gone, whatever happened.
+
+    Args:
+        folder: an empty one, for the copy and for all that Jupyter writes.
+        variables: environment variables for the kernels.
+    """
+    shutil.copytree(
+        ROOT / "notebooks",
+        folder / "notebooks",
+        ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
+    )
+    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    for name in places:
+        variables[name] = str(folder / name.lower())
+    settings = (
+        Path(variables["JUPYTER_CONFIG_DIR"]) / "labconfig" / "default_setting_overrides.json"
+    )
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps(OVERRIDES), "utf-8")
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, *LAB.split(), "--no-browser", f"--port={port}"]
+    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"]
+    command += [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}"]
+    command += ["--LabApp.expose_app_in_browser=True"]  # to change the theme
+    env = kernel_environment(JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1", **variables)
+    log = folder / "jupyterlab.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                call(f"{address}/api/status")
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"JupyterLab: {log.read_text('utf-8')}") from error
+                time.sleep(0.2)
+        yield address
+    finally:
+        family = [psutil.Process(server.pid)] if server.poll() is None else []
+        family += [child for parent in family for child in parent.children(recursive=True)]
+        for process in family:  # kernels too: asked nicely, a busy one could take its time
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        server.wait()
+        psutil.wait_procs(family[1:], timeout=30)
+
+
+@dataclass
+class Lesson:
+    """A notebook that is open in a browser."""
+
+    stem: str
+    page: Page
+    code_cells: int  # so many must be there
+    complaints: list[str] = field(default_factory=list)  # errors in the console
+
+    @property
+    def cells(self) -> Locator:
+        return self.page.locator(".jp-Notebook .jp-CodeCell")
+
+    def cell(self, code: str) -> Locator:
+        """Return the code cell that contains this code."""
+        return self.cells.filter(has=self.page.locator(".jp-InputArea", has_text=code))
+
+    def listen(self) -> None:
+        """Collect the errors in the console, and those that no part of the page caught."""
+
+        def console(message: ConsoleMessage) -> None:
+            if message.type == "error":
+                self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+        self.page.on("console", console)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def wait_until_idle(self, limit: int = MINUTE) -> None:
+        # The status bar, because the sign above the notebook says idle before there is a kernel.
+        idle = self.page.get_by_text("Python 3 (ipykernel) | Idle", exact=True)
+        idle.wait_for(timeout=limit)
+
+    def run_all(self, limit: int = 10 * MINUTE) -> None:
+        """Choose Run, Run All Cells; return when the last cell has run or one has failed."""
+        page = self.page
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.wait_for_function(
+            """number => {
+                const all = selector => [...document.querySelectorAll(".jp-Notebook " + selector)];
+                const ran = all(".jp-InputPrompt").filter(p => /\\[\\d+\\]/.test(p.textContent));
+                return all('[data-mime-type="application/vnd.jupyter.error"]').length
+                    || ran.length === number;
+            }""",
+            arg=self.code_cells,
+            timeout=limit,
+        )
+        self.wait_until_idle()
+
+    def outputs(self) -> str:
+        """Return all text below the code cells, widgets included."""
+        return "\n".join(self.page.locator(".jp-Notebook .jp-OutputArea").all_inner_texts())
+
+    def picture(self, name: str) -> None:
+        """Keep what a laptop shows now in build/screenshots."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{self.stem[:2]}_{name}.png")
+
+
+@contextmanager
+def opened(browser: Browser, address: str, stem: str) -> Iterator[Lesson]:
+    """Open a notebook in a browser of its own, and end its kernel afterwards."""
+    context = browser.new_context(viewport=LAPTOP)
+    context.set_default_timeout(2 * MINUTE)
+    try:
+        copy = call(f"{address}/api/contents/notebooks/{stem}.ipynb")["content"]
+        code = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]
+        lesson = Lesson(stem, context.new_page(), len(code))
+        lesson.listen()
+        lesson.page.goto(f"{address}/lab/tree/notebooks/{stem}.ipynb?reset&token={TOKEN}")
+        lesson.wait_until_idle(3 * MINUTE)
+        expect(lesson.cells).to_have_count(len(code), timeout=MINUTE)
+        yield lesson
+    finally:
+        context.close()
+        for kernel in call(f"{address}/api/kernels"):
+            call(f"{address}/api/kernels/{kernel['id']}", "DELETE")
