@@ -55,6 +55,4 @@ def pick(*, quick: T, standard: T, full: T) -> T:
 def class_colours(classes: Sequence[str]) -> list[str]:
     """Return one hex colour per class; the seven expressions keep theirs in every figure."""
     known = dict(zip(FER_CLASSES, _COLOURS, strict=True))
-    return [
-        known.get(name, _COLOURS[index % len(_COLOURS)]) for index, name in enumerate(classes)
-    ]
+    return [known.get(name, _COLOURS[index % len(_COLOURS)]) for index, name in enumerate(classes)]

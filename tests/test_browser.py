@@ -289,14 +289,31 @@ def test_the_upload_built_in_the_lesson_answers_too(lesson: Lesson) -> None:
     expect(cell).to_contain_text(ANSWER)
 
 
+def change_theme(lesson: Lesson, theme: str, light: str) -> None:
+    command = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    lesson.page.evaluate(command, theme)
+    expect(lesson.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+
+
 @of(AUGMENTATION, WIDGETS)
 def test_it_can_be_read_in_the_dark_theme(lesson: Lesson) -> None:
-    page = lesson.page
-    page.evaluate(
-        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
-        "JupyterLab Dark",
-    )
-    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    change_theme(lesson, "JupyterLab Dark", "false")
     place = sliders(lesson) if lesson.stem == AUGMENTATION else lesson.cells.last
-    place.locator(".jp-OutputArea").first.scroll_into_view_if_needed()
+    outputs = place.locator(".jp-OutputArea").first
+    outputs.scroll_into_view_if_needed()
     lesson.picture("dark")
+    text, ground = outputs.evaluate(
+        """output => {
+            const lightness = colour => colour.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b);
+            const label = output.querySelector(".widget-label");
+            const page = document.querySelector(".jp-Notebook");
+            const ground = getComputedStyle(page).getPropertyValue("--jp-layout-color0");
+            const probe = Object.assign(document.createElement("i"), {style: "color:" + ground});
+            page.append(probe);
+            const found = [label, probe].map(e => lightness(getComputedStyle(e).color));
+            probe.remove();
+            return found;
+        }"""
+    )
+    assert text - ground > 3 * 128  # light letters on a dark ground
+    change_theme(lesson, "JupyterLab Light", "true")  # the server remembers it for other notebooks
