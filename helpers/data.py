@@ -71,7 +71,7 @@ def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) ->
     Raises:
         TutorialError: if it is no picture, is damaged, or has over 178 million pixels.
     """
-    title, raw = "The picture", source
+    title, raw = "This file", source
     if isinstance(source, str | Path):
         title = Path(source).name
         try:

@@ -34,7 +34,7 @@ PURPOSE = (
 NO_MODEL = "There is no trained network yet: run notebook 04, or `python train_model.py`, first."
 
 
-def png(figure: Figure, dpi: int = 80) -> bytes:
+def png(figure: Figure, dpi: int = 92) -> bytes:
     """Return a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
@@ -113,6 +113,7 @@ def result_figure(picture, found: Sequence[faces.Face], probabilities, classes) 
         ax = figure.add_subplot(grid[row, 1])
         ax.imshow(face.crop, cmap="gray", vmin=0, vmax=255)
         ax.set(title=f"{row + 1}: at 48×48", xticks=(), yticks=())
+        ax.spines[:].set_visible(False)
         plots.probabilities(figure.add_subplot(grid[row, 2]), p, classes, title=texts[row])
     return figure
 
@@ -157,8 +158,8 @@ def explain(error: Exception) -> str:
 
 
 def sample_picker(pictures: Mapping[str, Pillow.Image]) -> ipywidgets.Dropdown:
-    """Return a list to pick a sample by name; its value is None until something is picked."""
-    options = [("choose one", None), *((name, name) for name in pictures)]
+    """Return a list to pick a sample by name; its value is "" until something is picked."""
+    options = [("choose one", ""), *((name, name) for name in pictures)]
     return ipywidgets.Dropdown(options=options, description="Sample", style=_WIDE)
 
 
@@ -235,19 +236,20 @@ def classifier_box(
                 say(f"<p>{html.escape(explain(error))}</p>")
 
     def pick_sample(change) -> None:
-        if change.new is not None:
+        if change.new:
             show([(change.new, pictures[change.new])])
 
     def take_upload(change) -> None:
         if change.new:
             show([(file["name"], bytes(file["content"])) for file in change.new])
-            upload.value, picker.value = (), None  # so that the same can be chosen again
+            upload.value, picker.value = (), ""  # so that the same can be chosen again
 
     picker.observe(pick_sample, "value")
     upload.observe(take_upload, "value")
     for control in (chooser, whole):
         control.observe(lambda _: show(), "value")
     limit = ipywidgets.Label(LIMIT)
-    purpose = ipywidgets.HTML(f"<small>{html.escape(PURPOSE)}</small>")
+    small = "line-height:1.3; font-size:90%"
+    purpose = ipywidgets.HTML(f'<p style="{small}">{html.escape(PURPOSE)}</p>')
     row = ipywidgets.HBox([picker, upload, limit], layout={"flex_flow": "row wrap"})
     return ipywidgets.VBox([chooser, row, whole, result, purpose])
