@@ -39,8 +39,9 @@ def run_alone(path: Path, dataset: str, runs: Path) -> nbformat.NotebookNode:
 @pytest.mark.notebook
 @each_notebook
 def test_runs_alone_on_toy_faces(path: Path, tmp_path: Path) -> None:
-    notebook = run_alone(path, "toy", tmp_path)
-    assert "toy faces" in streams(notebook, "stdout"), "it does not say what it was shown"
+    said = streams(run_alone(path, "toy", tmp_path), "stdout")
+    if path.stem[:2] not in ("02", "06"):  # they show portraits, and need no data set
+        assert "toy faces" in said, "it does not say what it was shown"
 
 
 @pytest.mark.notebook

@@ -8,20 +8,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only, also where there is no screen
-
 import matplotlib.pyplot as plt
 import numpy as np
-from run_notebooks import ROOT  # beside this file; makes `helpers` importable
 
 from helpers import plots
 from helpers.data import load, load_dataset
 from helpers.evaluation import predict
-from helpers.faces import classify, find_faces, in_words, portraits
-from helpers.settings import MODELS
-from helpers.toy_faces import draw_face
+from helpers.faces import classify, find_faces, portraits
+from helpers.settings import FER_CLASSES, MODELS, ROOT, SEED
+from helpers.toy_faces import draw_faces
 from helpers.training import load_model
 
 ASSETS = ROOT / "assets"
@@ -40,35 +35,28 @@ def confusion_matrix(model_file: Path, data) -> None:
 
 
 def sample_predictions(model_file: Path, toy_model_file: Path) -> None:
-    """Draw portraits above, judged by one network, and toy faces below, judged by the other."""
+    """Draw portraits judged by one network, then toy faces judged by the other."""
     model, info = load_model(model_file)
     toy_model, toy_info = load_model(toy_model_file)
-    figure, axes = plt.subplots(2, 6, figsize=(12, 4.6), layout="constrained")
-    for pair, (name, picture) in zip(axes[0].reshape(3, 2), portraits().items(), strict=False):
+    rows = []
+    for name, picture in portraits().items():
         face = find_faces(picture)[0]
-        given = classify(model, [face])[0]
-        draw_pair(pair, face.crop, name, given, info["classes"])
-    for ax in axes[0, 4:]:
-        ax.axis("off")
-    axes[0, 4].text(
-        0,
-        0.5,
-        "Above: photographs in the public domain\n(NASA, US Navy), by the shipped network.\n\n"
-        "Below: toy faces, drawn by the project,\nby a network trained on toy faces.",
-        va="center",
-        fontsize=10,
-    )
-    for pair, expression in zip(axes[1].reshape(3, 2), ("happy", "sad", "angry"), strict=True):
-        crop = draw_face(expression, seed=3)
-        given = predict(toy_model, crop[np.newaxis])[0]
-        draw_pair(pair, crop, f"toy face drawn {expression}", given, toy_info["classes"])
+        rows.append((face.crop, f"photograph: {name}", classify(model, [face])[0], info))
+    wanted = ("happy", "sad", "angry")
+    drawn = draw_faces(np.array([FER_CLASSES.index(name) for name in wanted]), seed=SEED)
+    for crop, name, given in zip(drawn, wanted, predict(toy_model, drawn), strict=True):
+        rows.append((crop, f"toy face drawn {name}", given, toy_info))
+    figure, axes = plt.subplots(2, 5, figsize=(12, 4.6), height_ratios=(5, 4), layout="constrained")
+    for (crop, name, given, about), (above, below) in zip(rows, axes.T, strict=True):
+        above.imshow(crop, cmap="gray", vmin=0, vmax=255)
+        above.spines[:].set_visible(False)
+        above.set(xticks=[], yticks=[])
+        above.set_title(name, fontsize=10)
+        plots.probabilities(below, given, about["classes"], title=" ")
+        best = given.argmax()
+        below.set_title(f"looks {about['classes'][best]} ({given[best]:.0%})", fontsize=10)
+        below.tick_params(labelsize=8)
     figure.savefig(ASSETS / "sample_predictions.png", dpi=110)
-
-
-def draw_pair(pair, crop: np.ndarray, name: str, given: np.ndarray, classes) -> None:
-    pair[0].imshow(crop, cmap="gray", vmin=0, vmax=255)
-    pair[0].set(title=name, xticks=[], yticks=[])
-    plots.probabilities(pair[1], given, classes, title=in_words(given, classes))
 
 
 def main() -> None:
@@ -77,6 +65,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODELS / "emotion_cnn.keras")
     parser.add_argument("--toy-model", type=Path, required=True, help="trained on toy faces")
     options = parser.parse_args()
+    plt.switch_backend("Agg")  # files only, also where there is no screen
     ASSETS.mkdir(exist_ok=True)
     plots.style()
     sample_predictions(options.model, options.toy_model)
