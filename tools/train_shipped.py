@@ -99,6 +99,14 @@ def learning_rate(epoch: float, epochs: int, decay: int) -> float:
     return PEAK * min((epoch + 0.05) / WARM_UP, 1, max((epochs - epoch) / decay, 0.01))
 
 
+def optimizer_for(network: keras.Model) -> keras.optimizers.Optimizer:
+    """Return AdamW for a network; biases and the scales of normalisation do not decay."""
+    optimizer = keras.optimizers.AdamW(PEAK, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="FER-2013 (default: what dataset/ holds)")
@@ -128,13 +136,12 @@ def main() -> None:
     if not options.float32:
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
     networks = {size: build(size, n_classes, mean, deviation) for size in (32, 48)}
-    optimizer = keras.optimizers.AdamW(PEAK, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     average = [np.copy(weights) for weights in networks[48].get_weights()]
     steps, first = len(learn) // BATCH, 0
     state = RUNS / "emotion_cnn.state.npz"
     network = networks[32]
-    optimizer.build(network.trainable_variables)
+    optimizer = optimizer_for(network)
+    faces, aims, heft = map(tf.constant, (learn.images, targets, weight[learn.labels]))
     if state.exists():
         with np.load(state) as file:
             first, count = int(file["epoch"]), len(average)
@@ -165,17 +172,14 @@ def main() -> None:
                 networks[wanted].set_weights(network.get_weights())
                 old = [variable.numpy() for variable in optimizer.variables]
                 network = networks[wanted]
-                optimizer = keras.optimizers.AdamW(PEAK, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
-                optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-                optimizer.build(network.trainable_variables)
+                optimizer = optimizer_for(network)
                 for variable, value in zip(optimizer.variables, old, strict=True):
                     variable.assign(value)
             step, size = compiled_step(network, optimizer), wanted
         order = np.random.default_rng([SEED, epoch]).permutation(len(learn))[: steps * BATCH]
         batches = tf.data.Dataset.from_tensor_slices(order.reshape(steps, BATCH)).enumerate()
-        faces, aims, heft = map(tf.constant, (learn.images, targets, weight[learn.labels]))
         batches = batches.map(
-            lambda k, i, size=size, epoch=epoch, faces=faces, aims=aims, heft=heft: (
+            lambda k, i, size=size, epoch=epoch: (
                 augment(
                     tf.gather(faces, i), tf.cast(k, tf.int32) + epoch * steps, size, mean, deviation
                 ),
