@@ -43,7 +43,7 @@ def relabel(dataset, classes: tuple[str, ...], model_name: str):
 
     import numpy as np
 
-    from helpers.settings import TutorialError
+    from helpers import TutorialError
 
     own = set(dataset.classes)
     if own != set(classes) and (len(dataset.train) or not own <= set(classes)):
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
     Raises:
         TutorialError: with a sentence for the user.
     """
-    from helpers import data, evaluation, settings, sources, training
+    from helpers import FER_CLASSES, TutorialError, data, evaluation, sources, training
 
     if path := options.model:
         model, info = training.load_model(path)  # before many images are loaded for nothing
@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
     dataset = data.load(source, bare_as="test")
     print(dataset.verdict, *dataset.problems[:5], sep="\n")
     if path is None:
-        if not (found := training.candidates(dataset)):
-            raise settings.TutorialError(
+        if not (found := evaluation.candidates(dataset)):
+            raise TutorialError(
                 f"There is no model of {dataset.name} yet: train one with train_model.py, or name "
                 "one with --model."
             )
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
         model, info = training.load_model(path)
     if not (classes := info.get("classes")):
         same = len(dataset.classes) == model.output_shape[-1]
-        classes = dataset.classes if same else settings.FER_CLASSES
+        classes = dataset.classes if same else FER_CLASSES
         print(f"{path.name} does not name its classes; taking them for {', '.join(classes)}.")
     dataset = relabel(dataset, tuple(classes), path.name)
     seen = info.get("data", {})
@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     options, out = parse(arguments), sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr):  # whatever Keras and others print
-            from helpers.settings import TutorialError
+            from helpers import TutorialError
 
             try:
                 result, text = run(options)

@@ -37,8 +37,7 @@ def predict_file(path: Path, model, classes: list[str], whole: bool) -> dict:
 
     A box is [left, top, right, bottom] in pixels of the file, seen upright.
     """
-    from helpers import data, faces
-    from helpers.settings import TutorialError
+    from helpers import TutorialError, data, faces
 
     try:
         if path.is_dir():
@@ -99,13 +98,12 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow takes seconds to import, so --help and typing errors are answered before.
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
-        from helpers import faces, training
-        from helpers.settings import FER_CLASSES, TutorialError
+        from helpers import FER_CLASSES, TutorialError, evaluation, faces, training
 
         try:
             path = options.model
             if path is None:
-                if not (models := training.model_for_photographs()):
+                if not (models := evaluation.model_for_photographs()):
                     raise TutorialError(
                         "There is no trained network yet: run `python train_model.py` first."
                     )

@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, 1 after an error that the user can put right, or 130 after Ctrl-C."""
     options = parse(arguments)
-    from helpers.settings import TutorialError
+    from helpers import TutorialError
 
     try:
         run(options)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from helpers.settings import FER_CLASSES, IMAGE_SIZE, SEED, TutorialError
+from helpers import FER_CLASSES, IMAGE_SIZE, SEED, TutorialError
 from helpers.sources import DAMAGED, Source, locate, opened, prepare
 
 # Measured on the files that Kaggle sends; see dataset/README.md.

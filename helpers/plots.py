@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
+from helpers import TutorialError, class_colours
 from helpers.evaluation import Calibration, confusion_counts
-from helpers.settings import TutorialError, class_colours
 
 INK, GREY, PALE = "#222222", "#767676", "#E3E6EA"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#222222", "#E69F00")

@@ -21,7 +21,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from unittest.mock import patch
 
-from helpers.settings import DATASET, FER_CLASSES, ROOT, TutorialError
+from helpers import DATASET, FER_CLASSES, ROOT, TutorialError
 
 HANDLE = "msambare/fer2013/versions/1"  # a fixed version: what a lesson measured stays true
 MEMBER_LIMIT = 50_000_000  # bytes of one file in a zip

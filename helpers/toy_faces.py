@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from helpers.settings import FER_CLASSES, IMAGE_SIZE, SEED, TutorialError
+from helpers import FER_CLASSES, IMAGE_SIZE, SEED, TutorialError
 
 VERSION = 1  # raise it whenever a pixel changes: folders of another version are drawn anew
 TRAIN, TEST = 3000, 750

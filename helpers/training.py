@@ -25,10 +25,8 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm.auto import tqdm
 
-from helpers import settings
-from helpers.data import Dataset, Split, grouped_split, subset
-from helpers.network import build_cnn
-from helpers.settings import IMAGE_SIZE, SEED, TutorialError
+from helpers import IMAGE_SIZE, SEED, TutorialError
+from helpers.data import Dataset, Split
 
 # Keras would say of every .h5 file that its format is an old one.
 logging.getLogger("absl").setLevel(logging.ERROR)
@@ -101,7 +99,7 @@ def batches(
         pixels = tf.cast(tf.gather(images, index), tf.float32)[..., None] / 255
         if augment is not None:
             pixels = augment(pixels, tf.stack([seed, step]))
-        return tf.ensure_shape(pixels, (None, *images.shape[1:], 1)), tf.gather(labels, index)
+        return tf.ensure_shape(pixels, (None, None, None, 1)), tf.gather(labels, index)
 
     if shuffle:
         order = tf.data.Dataset.counter(first_epoch).flat_map(shuffled)
@@ -317,13 +315,13 @@ class _Keeper(keras.callbacks.Callback):
         }
         flat = {f"{group}{k}": a for group, arrays in groups.items() for k, a in enumerate(arrays)}
         with (
-            _replacing(_beside(self.output, ".checkpoint.npz")) as partial,
+            replacing(_beside(self.output, ".checkpoint.npz")) as partial,
             partial.open("wb") as f,
         ):
             np.savez(f, state=json.dumps(state), **flat)
         with (
             contextlib.suppress(TutorialError),  # open in Excel? No reason to stop training
-            _replacing(_beside(self.output, ".csv")) as partial,
+            replacing(_beside(self.output, ".csv")) as partial,
             partial.open("w", newline="") as file,
         ):
             rows = zip(itertools.count(1), *history.log.values(), strict=False)
@@ -393,7 +391,7 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Let the caller write a file beside `path`, then put it in its place in one step."""
     partial = path.with_name(f".partial_{path.name}")
     try:
@@ -444,15 +442,15 @@ def save_model(model: keras.Model, path: Path, info: dict) -> None:
         sidecar_path(previous).unlink(missing_ok=True)
         for old, kept in ((path, previous), (sidecar, sidecar_path(previous))):
             if old.exists():
-                with _replacing(kept) as partial:
+                with replacing(kept) as partial:
                     shutil.copy2(old, partial)
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         # The same layers in a model that was never compiled: a third of the size.
         keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
         sidecar.unlink(missing_ok=True)  # never an old description beside a new model
     text = json.dumps(info, indent=2)
     text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)
-    with _replacing(sidecar) as partial:
+    with replacing(sidecar) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
@@ -484,7 +482,7 @@ def load_model(path: Path, classes: Sequence[str] = ()) -> tuple[keras.Model, di
             f"{path.name} is a model from {takes} to {gives}, not from "
             f"(None, {IMAGE_SIZE}, {IMAGE_SIZE}, 1) to one probability per class: choose another."
         )
-    info = _read_sidecar(path)
+    info = read_sidecar(path)
     if classes and not info.get("classes"):
         info["classes"] = list(classes)
         assumed = f"assuming the alphabetical {', '.join(classes)}."
@@ -497,7 +495,8 @@ def load_model(path: Path, classes: Sequence[str] = ()) -> tuple[keras.Model, di
     return model, info
 
 
-def _read_sidecar(path: Path) -> dict:
+def read_sidecar(path: Path) -> dict:
+    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
     try:
         info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -512,95 +511,11 @@ def _history(saved: dict) -> History:
 
 def load_history(path: Path) -> History | None:
     """Return what the training of a saved model went through, if its sidecar tells."""
-    saved = _read_sidecar(Path(path)).get("history")
+    saved = read_sidecar(Path(path)).get("history")
     return _history(saved) if saved else None
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A model on disk, its sidecar, and whether it is "shipped", "yours" or a "stand-in"."""
-
-    path: Path
-    info: dict
-    origin: str
 
 
 def describe(data: Dataset) -> dict:
     """Return what a sidecar says of the data that its model was trained on."""
     about = {name: getattr(data, name) for name in ("name", "kind", "fingerprint")}
     return {"classes": list(data.classes), "data": about}
-
-
-def model_for_photographs() -> list[ModelFile]:
-    """Return all models that have a sidecar, by validation accuracy; those of toy faces last."""
-    found = []
-    # train_model.py saves beside RUNS if not told otherwise.
-    for folder in (settings.RUNS, settings.RUNS.parent, settings.MODELS):
-        for path in sorted(folder.glob("*")):
-            info = _read_sidecar(path) if path.suffix in SUFFIXES else {}
-            if info.get("classes") and info.get("data") and not path.stem.endswith(".previous"):
-                origin = "shipped" if folder == settings.MODELS else "yours"
-                stand_in = path.name.startswith("stand_in-")
-                found.append(ModelFile(path, info, "stand-in" if stand_in else origin))
-
-    def rank(file: ModelFile) -> tuple[bool, float]:
-        accuracy = file.info.get("validation", {}).get("accuracy", 0.0)
-        return file.info["data"].get("kind") == "toy", -accuracy
-
-    return sorted(found, key=rank)
-
-
-def candidates(data: Dataset) -> list[ModelFile]:
-    """Return the models that may be scored on this data, the best first.
-
-    They have the same classes and were trained on the same data, or on another copy of FER-2013;
-    a model of toy faces is never one for real faces, nor the other way round.
-    """
-    fer = {"fer2013", "altered"}
-    return [
-        file
-        for file in model_for_photographs()
-        if file.info["classes"] == list(data.classes)
-        and (
-            file.info["data"].get("fingerprint") == data.fingerprint
-            or {file.info["data"].get("kind"), data.kind} <= fer
-        )
-    ]
-
-
-def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelFile]:
-    """Return a model to score on this data, and say which; train a stand-in if there is none.
-
-    Args:
-        data: its classes and kind decide what fits.
-        prefer: "yours" or "shipped": which comes first where there are both.
-    """
-    order = [prefer, "yours", "shipped", "stand-in"]
-    for file in sorted(candidates(data), key=lambda file: order.index(file.origin)):
-        made_for = file.info.get("settings", {}).get("profile", settings.profile())
-        if file.origin == "stand-in" and made_for != settings.profile():
-            continue
-        try:
-            model, _ = load_model(file.path)
-        except TutorialError as error:
-            print(f"Left out: {error}")
-            continue
-        whose = {"yours": "your own", "shipped": "the shipped", "stand-in": "a quickly trained"}
-        seen = file.info["data"].get("name")
-        print(f"Using {whose[file.origin]} model, {file.path.name} (trained on {seen}).")
-        return model, file
-
-    n, epochs = settings.pick(quick=(1500, 3), standard=(12_000, 4), full=(12_000, 4))
-    learn, check = grouped_split(subset(data.train, n))
-    print(
-        f"There is no model of {data.name} yet: training a stand-in on {len(learn):,} images, "
-        f"{settings.pick(quick='seconds', standard='a minute or two', full='a minute or two')}. "
-        "Notebook 04 trains a better one."
-    )
-    path = settings.RUNS / f"stand_in-{data.kind}-{data.fingerprint}.keras"
-    _beside(path, ".checkpoint.npz").unlink(missing_ok=True)
-    # Neither class weights nor augmentation: both need far more steps before they pay.
-    model = compile_model(build_cnn(len(data.classes)), 3e-4)
-    info = describe(data) | {"settings": {"profile": settings.profile()}}
-    train(model, learn, check, epochs=epochs, output=path, info=info)
-    return model, ModelFile(path, _read_sidecar(path), "stand-in")

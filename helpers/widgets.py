@@ -17,8 +17,7 @@ from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
-from helpers import data, faces, plots, training
-from helpers.settings import FER_CLASSES, TutorialError
+from helpers import FER_CLASSES, TutorialError, data, evaluation, faces, plots, training
 
 # A message to the kernel holds 10 MiB, and all files chosen at once travel in one message.
 # start.py has JupyterLab take ten times as much.
@@ -174,7 +173,7 @@ def upload_button() -> ipywidgets.FileUpload:
     )
 
 
-def model_chooser(models: Sequence[training.ModelFile]) -> ipywidgets.Dropdown:
+def model_chooser(models: Sequence[evaluation.ModelFile]) -> ipywidgets.Dropdown:
     """Return a list of networks in the order given; its value is a `ModelFile`, or None."""
     options = [(_describe(file), file) for file in models] or [("none found", None)]
     return ipywidgets.Dropdown(
@@ -182,7 +181,7 @@ def model_chooser(models: Sequence[training.ModelFile]) -> ipywidgets.Dropdown:
     )
 
 
-def _describe(file: training.ModelFile) -> str:
+def _describe(file: evaluation.ModelFile) -> str:
     words = [file.origin]
     if "data" in file.info:
         words.append(f"trained on {file.info['data']['name']}")
@@ -193,7 +192,7 @@ def _describe(file: training.ModelFile) -> str:
 
 def classifier_box(
     pictures: Mapping[str, Pillow.Image] | None = None,
-    models: Sequence[training.ModelFile] | None = None,
+    models: Sequence[evaluation.ModelFile] | None = None,
 ) -> ipywidgets.VBox:
     """Assemble sample picker, upload, choice of network and result in one box.
 
@@ -203,7 +202,7 @@ def classifier_box(
     """
     pictures = faces.portraits() if pictures is None else pictures
     picker, upload = sample_picker(pictures), upload_button()
-    chooser = model_chooser(training.model_for_photographs() if models is None else models)
+    chooser = model_chooser(evaluation.model_for_photographs() if models is None else models)
     whole = ipywidgets.Checkbox(
         description="the whole picture is the face", indent=False, value=False
     )

@@ -19,7 +19,7 @@ import psutil
 from conftest import ROOT
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from helpers.settings import BUILD
+from helpers import BUILD
 from start import LAB
 from tools.run_notebooks import kernel_environment
 

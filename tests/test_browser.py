@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, expect, sync_playwright
 from skimage.data import astronaut
 
-from helpers.settings import FER_CLASSES
+from helpers import FER_CLASSES
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from helpers import data
+from helpers import FER_CLASSES, TutorialError, data
 from helpers.data import Split
-from helpers.settings import FER_CLASSES, TutorialError
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:

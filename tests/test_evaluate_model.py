@@ -12,7 +12,8 @@ from conftest import ROOT
 from PIL import Image
 
 import evaluate_model
-from helpers import data, settings, training
+import helpers
+from helpers import data, training
 
 CLASSES = ("cat", "dog", "owl")
 GREYS = (40, 120, 210)  # the classes are told apart by their brightness
@@ -76,8 +77,8 @@ def runs(tmp_path, monkeypatch):
     for name in ("runs/RUNS", "models/MODELS"):
         folder, _, setting = name.partition("/")
         (tmp_path / "project" / folder).mkdir(parents=True)
-        monkeypatch.setattr(settings, setting, tmp_path / "project" / folder)
-    return settings.RUNS
+        monkeypatch.setattr(helpers, setting, tmp_path / "project" / folder)
+    return helpers.RUNS
 
 
 def run(capsys, *arguments):
@@ -192,7 +193,7 @@ def test_toy_and_photographs_meet_only_when_named_and_are_announced(capsys, anim
 
 
 def test_a_photograph_model_on_toy_faces_is_announced(capsys, toy_folder, tmp_path):
-    path = make_model(tmp_path / "photos.keras", settings.FER_CLASSES, kind="fer2013")
+    path = make_model(tmp_path / "photos.keras", helpers.FER_CLASSES, kind="fer2013")
     code, out, err = run(capsys, "--data", toy_folder, "--model", path, "--json")
     assert code == 0 and json.loads(out)["n"] > 100
     assert "Mind that photos.keras was trained on others, and this is toy faces." in err
@@ -269,7 +270,7 @@ def test_ctrl_c_is_no_traceback(capsys, animals, model, monkeypatch):
 
 
 def test_fer2013_halves_and_copies_are_as_measured(capsys, fer2013_zip, tmp_path):
-    path = make_model(tmp_path / "fer.keras", settings.FER_CLASSES, kind="fer2013")
+    path = make_model(tmp_path / "fer.keras", helpers.FER_CLASSES, kind="fer2013")
     arguments = ("--data", fer2013_zip, "--model", path, "--split", "private", "--json")
     code, out, _ = run(capsys, *arguments)
     result = json.loads(out)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from helpers import evaluation
-from helpers.settings import TutorialError
+from helpers import TutorialError, evaluation
 
 CLASSES = ("cat", "dog", "owl")
 

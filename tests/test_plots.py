@@ -19,9 +19,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 from PIL import Image
 
-from helpers import plots
+from helpers import FER_CLASSES, TutorialError, class_colours, plots
 from helpers.evaluation import calibration
-from helpers.settings import FER_CLASSES, TutorialError, class_colours
 
 CLASSES = ("angry", "happy", "owl")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import helpers
 import predict_image
-from helpers import faces, settings, training
-from helpers.settings import FER_CLASSES
+from helpers import FER_CLASSES, faces, training
 
 
 def make_model(path, kind="fer2013", k=7, sidecar=True):
@@ -117,8 +117,8 @@ def test_a_file_that_is_no_model_gets_one_sentence(capsys, photos, as_json):
 
 
 def test_without_a_model_it_says_how_to_get_one(capsys, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(settings, "RUNS", tmp_path / "project" / "runs")
-    monkeypatch.setattr(settings, "MODELS", tmp_path / "project" / "models")
+    monkeypatch.setattr(helpers, "RUNS", tmp_path / "project" / "runs")
+    monkeypatch.setattr(helpers, "MODELS", tmp_path / "project" / "models")
     code, _, err = run(capsys, photos / "wall.png")
     assert code == 1 and "python train_model.py" in err
 
@@ -128,8 +128,8 @@ def test_the_default_is_the_best_for_photographs_and_toys_are_announced(
 ):
     project = tmp_path / "project"
     (project / "runs").mkdir(parents=True)
-    monkeypatch.setattr(settings, "RUNS", project / "runs")
-    monkeypatch.setattr(settings, "MODELS", project / "models")
+    monkeypatch.setattr(helpers, "RUNS", project / "runs")
+    monkeypatch.setattr(helpers, "MODELS", project / "models")
     make_model(project / "runs" / "toys.keras", kind="toy")
     _, _, err = run(capsys, photos / "wall.png")
     assert "toys.keras" in err and "trained on toy faces only" in err
@@ -152,12 +152,12 @@ def test_help_does_not_load_tensorflow():
         "except SystemExit: print('tensorflow' in sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=settings.ROOT, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=helpers.ROOT, check=True
     )
     assert "False" in done.stderr and "--whole-image" in done.stdout
 
 
 def test_the_script_as_a_process_prints_json_and_nothing_else(photos, model):
     command = [sys.executable, "predict_image.py", photos / "wall.png", "--model", model, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=settings.ROOT, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=helpers.ROOT, check=True)
     assert json.loads(done.stdout) == [{"file": str(photos / "wall.png"), "faces": []}]

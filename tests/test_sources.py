@@ -20,8 +20,7 @@ import pytest
 from PIL import Image
 
 import helpers
-from helpers import sources
-from helpers.settings import FER_CLASSES, ROOT, TutorialError
+from helpers import FER_CLASSES, ROOT, TutorialError, sources
 
 
 def picture(seed: int = 0) -> bytes:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import toy_faces
-from helpers.settings import FER_CLASSES, TutorialError
+from helpers import FER_CLASSES, TutorialError, toy_faces
 
 ALL = np.arange(len(FER_CLASSES))
 

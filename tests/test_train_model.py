@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 import train_model
-from helpers import training
-from helpers.settings import ROOT
+from helpers import ROOT, training
 
 CLASSES = ("calm", "loud", "mild")
 

@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import settings, training
+import helpers
+from helpers import ROOT, TutorialError, evaluation, training
 from helpers.data import Dataset, Split
 from helpers.network import random_affine
-from helpers.settings import ROOT, TutorialError
 
 CLASSES = ("blank", "dotted", "striped")
 INFO = {"classes": list(CLASSES), "data": {"name": "patterns", "kind": "own", "fingerprint": "0"}}
@@ -403,7 +403,7 @@ from pathlib import Path
 from helpers.network import build_cnn
 from tests.test_training import Stop, fit
 import signal
-from helpers.settings import TutorialError
+from helpers import TutorialError
 model = build_cnn(3)
 assert model.distribute_strategy.num_replicas_in_sync == 2
 output = Path(sys.argv[1])
@@ -434,7 +434,7 @@ def test_the_plain_keras_snippet_works(tmp_path, suffix, capfd):
 
     path = tmp_path / f"emotion_model{suffix}"
     model = training.compile_model(build_cnn(7))
-    training.save_model(model, path, {"classes": list(settings.FER_CLASSES)})
+    training.save_model(model, path, {"classes": list(helpers.FER_CLASSES)})
     assert model.compiled  # the model at hand is left as it was
     assert path.stat().st_size < 4.2 * model.count_params() + 200_000  # no optimiser in it
 
@@ -446,7 +446,7 @@ def test_the_plain_keras_snippet_works(tmp_path, suffix, capfd):
     assert "legacy" not in capfd.readouterr().err
 
     loaded, info = training.load_model(path)
-    assert info["classes"] == list(settings.FER_CLASSES)
+    assert info["classes"] == list(helpers.FER_CLASSES)
     np.testing.assert_allclose(loaded(image / 255), p, rtol=1e-5)
 
 
@@ -519,7 +519,7 @@ def test_classes_where_no_sidecar_names_them(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "assuming the alphabetical blank, dotted, striped" in shown.err and not shown.out
     with pytest.raises(TutorialError, match="gives 3 probabilities, but there are 7 classes"):
-        training.load_model(path, settings.FER_CLASSES)
+        training.load_model(path, helpers.FER_CLASSES)
     training.sidecar_path(path).write_text("[not json")
     assert training.load_model(path)[1] == {}
 
@@ -534,12 +534,12 @@ def dataset(kind="own", classes=CLASSES, fingerprint="f", n=60) -> Dataset:
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """Empty folders for models, and a function that puts one there."""
-    monkeypatch.setattr(settings, "RUNS", tmp_path / "project" / "runs")
-    monkeypatch.setattr(settings, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(helpers, "RUNS", tmp_path / "project" / "runs")
+    monkeypatch.setattr(helpers, "MODELS", tmp_path / "models")
     model = tiny()
 
     def put(name, data, accuracy, folder="RUNS", **info):
-        path = getattr(settings, folder) / name
+        path = getattr(helpers, folder) / name
         info = training.describe(data) | {"validation": {"accuracy": accuracy}} | info
         training.save_model(model, path, info)
         return path
@@ -552,21 +552,21 @@ def names(files) -> list[str]:
 
 
 def test_only_models_that_fit_are_candidates(shelf):
-    fer = functools.partial(dataset, classes=settings.FER_CLASSES[:3])
+    fer = functools.partial(dataset, classes=helpers.FER_CLASSES[:3])
     shelf("real.keras", fer("fer2013", fingerprint="a"), 0.6)
     shelf("altered.h5", fer("altered", fingerprint="b"), 0.5)
     shelf("shipped.keras", fer("fer2013", fingerprint="a"), 0.7, "MODELS")
     shelf("toy.keras", fer("toy", fingerprint="c"), 0.9)
     shelf("other_classes.keras", dataset("fer2013", fingerprint="a"), 0.9)
     real = ["shipped.keras", "real.keras", "altered.h5"]
-    assert names(training.candidates(fer("fer2013", fingerprint="a"))) == real
-    assert names(training.candidates(fer("altered", fingerprint="x"))) == real
-    assert names(training.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
-    assert names(training.candidates(fer("toy", fingerprint="d"))) == []
-    assert names(training.candidates(fer("own", fingerprint="e"))) == []
-    everything = names(training.model_for_photographs())
+    assert names(evaluation.candidates(fer("fer2013", fingerprint="a"))) == real
+    assert names(evaluation.candidates(fer("altered", fingerprint="x"))) == real
+    assert names(evaluation.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
+    assert names(evaluation.candidates(fer("toy", fingerprint="d"))) == []
+    assert names(evaluation.candidates(fer("own", fingerprint="e"))) == []
+    everything = names(evaluation.model_for_photographs())
     assert everything == ["other_classes.keras", *real, "toy.keras"]
-    origins = {file.path.name: file.origin for file in training.model_for_photographs()}
+    origins = {file.path.name: file.origin for file in evaluation.model_for_photographs()}
     assert origins["shipped.keras"] == "shipped" and origins["real.keras"] == "yours"
 
 
@@ -574,44 +574,44 @@ def test_earlier_and_undescribed_models_are_left_out(shelf):
     shelf("m.keras", dataset(), 0.9)
     shelf("m.keras", dataset(), 0.5)
     training.sidecar_path(shelf("plain.keras", dataset(), 0.9)).unlink()
-    assert names(training.candidates(dataset())) == ["m.keras"]
+    assert names(evaluation.candidates(dataset())) == ["m.keras"]
 
 
 def test_a_model_beside_runs_is_yours_too(shelf):
     path = shelf("a.keras", dataset(), 0.9)
     for file in (path, training.sidecar_path(path)):
-        file.rename(settings.RUNS.parent / file.name)
-    assert [file.origin for file in training.candidates(dataset())] == ["yours"]
+        file.rename(helpers.RUNS.parent / file.name)
+    assert [file.origin for file in evaluation.candidates(dataset())] == ["yours"]
 
 
 def test_yours_comes_before_the_shipped_unless_asked(shelf, capsys):
     shelf("mine.keras", dataset(), 0.5)
     shelf("theirs.keras", dataset(), 0.7, "MODELS")
-    model, file = training.model_for(dataset())
+    model, file = evaluation.model_for(dataset())
     assert file.path.name == "mine.keras" and model.output_shape == (None, 3)
     assert "Using your own model, mine.keras (trained on own)" in capsys.readouterr().out
-    assert training.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
+    assert evaluation.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
 
 
 def test_a_broken_model_is_passed_over(shelf, capsys):
     shelf("broken.keras", dataset(), 0.9).write_bytes(b"half")
     shelf("whole.keras", dataset(), 0.5)
-    assert training.model_for(dataset())[1].path.name == "whole.keras"
+    assert evaluation.model_for(dataset())[1].path.name == "whole.keras"
     assert "Left out: broken.keras is not" in capsys.readouterr().out
 
 
 def test_a_stand_in_is_trained_once_per_profile(shelf, capsys, monkeypatch):
     monkeypatch.setenv("TUTORIAL_PROFILE", "quick")
     data = dataset("toy", n=60)
-    model, file = training.model_for(data)
+    model, file = evaluation.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out
     assert (file.path.name, file.origin) == ("stand_in-toy-f.keras", "stand-in")
     assert file.info["data"] == {"name": "toy", "kind": "toy", "fingerprint": "f"}
     assert model.output_shape == (None, 3)
     began = file.path.stat().st_mtime_ns
-    assert training.model_for(data)[1].path.stat().st_mtime_ns == began
+    assert evaluation.model_for(data)[1].path.stat().st_mtime_ns == began
     assert "Using a quickly trained model" in capsys.readouterr().out
-    monkeypatch.setattr(training, "train", lambda *a, **k: time.sleep(0))
+    monkeypatch.setattr(evaluation, "train", lambda *a, **k: time.sleep(0))
     monkeypatch.setenv("TUTORIAL_PROFILE", "standard")
-    training.model_for(data)
+    evaluation.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import faces, widgets
-from helpers.settings import FER_CLASSES, TutorialError
-from helpers.training import ModelFile, save_model
+from helpers import FER_CLASSES, TutorialError, faces, widgets
+from helpers.evaluation import ModelFile
+from helpers.training import save_model
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from helpers import plots
+from helpers import FER_CLASSES, MODELS, ROOT, SEED, plots
 from helpers.data import load, load_dataset
 from helpers.evaluation import predict
 from helpers.faces import classify, find_faces, portraits
-from helpers.settings import FER_CLASSES, MODELS, ROOT, SEED
 from helpers.toy_faces import draw_faces
 from helpers.training import load_model
 

@@ -26,10 +26,10 @@ import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from keras import layers  # noqa: E402
 
+from helpers import MODELS, RUNS, SEED, TutorialError  # noqa: E402
 from helpers.data import Split, duplicate_groups, load, load_dataset  # noqa: E402
 from helpers.evaluation import predict  # noqa: E402
 from helpers.network import affine  # noqa: E402
-from helpers.settings import MODELS, RUNS, SEED, TutorialError  # noqa: E402
 from helpers.training import describe, save_model  # noqa: E402
 
 BATCH, PEAK, WARM_UP = 96, 1.5e-3, 2  # images, learning rate, epochs
