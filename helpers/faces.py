@@ -6,10 +6,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 from PIL import Image
 
-from helpers import data, evaluation
+from helpers import IMAGE_SIZE, data, evaluation
 
 LONGEST_SIDE = 1000  # the detector looks at the picture shrunk to this many pixels
 CROP_SIDES = (24, 64)  # a picture no smaller and no larger than this is a face crop already
@@ -125,10 +126,15 @@ def find_faces(image: Image.Image) -> list[Face]:
 
 
 def classify(model, faces: Sequence[Face]) -> np.ndarray:
-    """Return the probabilities of each face, float32 array (faces, classes), in one batch."""
-    if not faces:
-        return np.zeros((0, model.output_shape[-1]), np.float32)
-    return evaluation.predict(model, np.stack([face.crop for face in faces]))
+    """Return the probabilities of each face, float32 array (faces, classes), in one batch.
+
+    Args:
+        model: a network, or what `evaluation.faster` made of it: for more than a few pictures.
+        faces: any number of them.
+    """
+    crops = np.array([face.crop for face in faces], np.uint8)
+    crops = crops.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)  # also where there is none
+    return evaluation.predict(model, crops) if isinstance(model, keras.Model) else model(crops)
 
 
 def in_words(probabilities: np.ndarray, classes: Sequence[str]) -> str:

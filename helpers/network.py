@@ -141,7 +141,10 @@ def build_residual(
         for filters in (64, 128, 256, 256):
             x = block(layers.MaxPooling2D()(x), filters)
         x = layers.Dropout(0.3, seed=next(seeds))(layers.GlobalAveragePooling2D()(x))
-        outputs = layers.Dense(n_classes, activation="softmax", dtype="float32")(x)
+        init = keras.initializers.GlorotUniform(seed=next(seeds))
+        outputs = layers.Dense(
+            n_classes, activation="softmax", kernel_initializer=init, dtype="float32"
+        )(x)
         return keras.Model(inputs, outputs, name="emotion_cnn")
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from helpers import SEED, TutorialError
-from helpers.data import Split
+from helpers.data import Split, duplicate_groups
 from helpers.network import affine, build_cnn, build_residual, random_affine, random_strong
 from helpers.training import History, TrainingInterrupted, batches, class_weights, replacing
 
@@ -124,6 +125,40 @@ def _arithmetic(recipe: Recipe) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def shipped_split(train: Split) -> tuple[Split, Split]:
+    """Return the training images that the shipped network learnt from, and the tenth kept aside.
+
+    Of identical images there is one; blank ones, and those whose copies disagree, are in neither.
+    """
+    groups = duplicate_groups(train.images)
+    first = np.unique(groups, return_index=True)[1]
+    agree = [len(set(train.labels[groups == group])) == 1 for group in range(len(first))]
+    keep = np.sort(first[np.array(agree)])
+    keep = keep[train.images[keep].std(axis=(1, 2)) >= 1]
+    parts = train_test_split(keep, test_size=0.1, stratify=train.labels[keep], random_state=SEED)
+    return train.take(parts[0]), train.take(parts[1])
+
+
+def answers(teacher: keras.Model, images: np.ndarray, views: int = 4) -> np.ndarray:
+    """Return a teacher's mean probabilities, float32 (n, k), over several views of each image.
+
+    Args:
+        images: uint8 (n, 48, 48).
+        views: how many, beside the image and its mirror image, each a little rotated, zoomed,
+            shifted, and perhaps mirrored.
+    """
+    total = np.zeros((len(images), teacher.output_shape[-1]), np.float32)
+    for start in range(0, len(images), 256):
+        part = slice(start, start + 256)
+        x = images[part, ..., None].astype(np.float32) / 255
+        seen = [x, x[:, :, ::-1]] + [
+            random_affine(x, (SEED + view, start), rotation=12, zoom=0.1, shift=0.06)
+            for view in range(views)
+        ]
+        total[part] = np.mean([teacher.predict_on_batch(pixels) for pixels in seen], axis=0)
+    return total
 
 
 def aims(recipe: Recipe, labels: np.ndarray, n_classes: int, teacher: np.ndarray | None = None):
@@ -259,7 +294,7 @@ def train_recipe(
             optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=False
         )
         optimizer.build(model.trainable_variables)
-    memory = _Memory(state, recipe.epochs * steps, progress)
+    memory = _Memory(state, recipe, len(learn), progress)
     done = memory.recall(model)
     one_hot = tf.constant(np.eye(n_classes, dtype=np.float32))
     validation = batches(check, batch_size=256, shuffle=False)
@@ -298,6 +333,11 @@ def _check(recipe: Recipe, learn: Split, check: Split, teacher: np.ndarray | Non
                 f"A recipe's {name} is {getattr(recipe, name)!r}: set it to one of "
                 f"{', '.join(choices)}."
             )
+    if recipe.epochs < 1 or not 0 <= recipe.small <= recipe.epochs:
+        raise TutorialError(
+            f"A recipe has at least one epoch and at most {recipe.epochs} small ones, not "
+            f"{recipe.epochs} and {recipe.small}: change epochs or small."
+        )
     if not len(learn) or not len(check):
         raise TutorialError("There are no images to train on, or none to score: add some.")
     if recipe.network == "lesson" and recipe.small:
@@ -314,10 +354,15 @@ def _check(recipe: Recipe, learn: Split, check: Split, teacher: np.ndarray | Non
 class _Memory(keras.callbacks.Callback):
     """Moves the bar, keeps the history, and after every epoch all that is needed to go on."""
 
-    def __init__(self, state: Path | None, steps: int, progress: bool) -> None:
+    def __init__(self, state: Path | None, recipe: Recipe, images: int, progress: bool) -> None:
         super().__init__()
         self.state, self.history = state, History()
-        self.bar = tqdm(total=steps, unit="batch", disable=not progress)
+        self.steps = math.ceil(images / recipe.batch_size)
+        self.bar = tqdm(total=recipe.epochs * self.steps, unit="batch", disable=not progress)
+        # Lengths may still change; what else does would make a third training out of two.
+        changeable = ("epochs", "small", "decay")
+        self.about = {k: v for k, v in asdict(recipe).items() if k not in changeable}
+        self.about["images"] = images
 
     def recall(self, model: keras.Model) -> int:
         """Set the variables as they were, and return how many epochs are done."""
@@ -327,16 +372,23 @@ class _Memory(keras.callbacks.Callback):
         try:
             with np.load(self.state) as file:
                 saved = json.loads(str(file["history"]))
-                for k, variable in enumerate(variables):
-                    variable.assign(file[f"variable{k}"])
-        except Exception:  # NumPy, zipfile and Keras raise several kinds
+                arrays = [file[f"variable{k}"] for k in range(len(file.files) - 1)]
+            then = saved["about"]
+        except Exception:  # NumPy and zipfile raise several kinds
             raise TutorialError(
-                f"{self.state} is damaged, or of another network: delete it, and train from the "
-                "beginning."
+                f"{self.state} is damaged: delete it, and train from the beginning."
             ) from None
+        for name, value in self.about.items():
+            if then.get(name) != value:
+                raise TutorialError(
+                    f"{self.state.name} was begun with {name} = {then.get(name)}, now it is "
+                    f"{value}: set it back, or delete {self.state} to begin anew."
+                )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
         self.history = History(saved["log"], saved["events"], saved["seconds"])
         done = len(self.history.log["loss"])
-        self.bar.update(done * saved["steps"])
+        self.bar.update(done * self.steps)
         return done
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -355,6 +407,6 @@ class _Memory(keras.callbacks.Callback):
         variables = [*self.model.variables, *self.model.optimizer.variables]
         arrays = {f"variable{k}": variable.numpy() for k, variable in enumerate(variables)}
         self.state.parent.mkdir(parents=True, exist_ok=True)
-        history = asdict(self.history) | {"steps": self.params["steps"]}
+        history = asdict(self.history) | {"about": self.about}
         with replacing(self.state) as partial, partial.open("wb") as file:
             np.savez(file, history=json.dumps(history), **arrays)

@@ -126,7 +126,7 @@ def result_html(name: str, source, model, classes: Sequence[str], whole: bool = 
     Args:
         name: what to call the picture.
         source: an RGB picture (PIL), or the bytes of a file in any format.
-        model, classes: the network and the names of its outputs.
+        model, classes: the network, or `evaluation.faster` of it, and its outputs' names.
         whole: take the whole picture for the face instead of searching.
     """
     try:
@@ -209,7 +209,11 @@ def classifier_box(
     result = ipywidgets.HTML("<p>Pick a sample or upload a picture.</p>")
     shown: list[tuple[str, object]] = []
     lock = threading.RLock()  # newer kernels answer widgets on several threads
-    load = functools.cache(training.load_model)
+
+    @functools.cache
+    def load(path) -> tuple:
+        model, info = training.load_model(path, FER_CLASSES)
+        return evaluation.faster(model), info
 
     def say(*parts: str) -> None:
         result.value = f'<div role="status" aria-live="polite">{"".join(parts)}</div>'
@@ -223,7 +227,7 @@ def classifier_box(
             try:
                 if chooser.value is None:
                     raise TutorialError(NO_MODEL)
-                model, info = load(chooser.value.path, FER_CLASSES)
+                model, info = load(chooser.value.path)
                 parts = [
                     result_html(name, source, model, info["classes"], whole.value)
                     for name, source in shown[:MOST_PICTURES]

@@ -1,12 +1,21 @@
 """Scores, intervals and calibration against answers known from elsewhere."""
 
+import hashlib
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn import metrics
 
+import helpers
 from helpers import TutorialError, evaluation
+from helpers.network import build_cnn, build_residual
+from helpers.toy_faces import draw_faces
+from helpers.training import load_model
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -24,8 +33,6 @@ def soft(logits):
 @pytest.fixture(scope="module")
 def network():
     """A network whose answers can be computed by hand, and how often it was traced."""
-    import keras
-
     traced = []
 
     class Spy(keras.layers.Layer):
@@ -77,6 +84,126 @@ def test_predict_traces_once_and_prints_nothing(network, capfd):
 def test_predict_refuses_what_would_be_misread(network, images):
     with pytest.raises(TutorialError, match=r"uint8 images of shape \(n, 48, 48\)"):
         evaluation.predict(network[0], images)
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(helpers, "RUNS", tmp_path / "runs")
+    return helpers.RUNS
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Toy faces, half of them below noise, and noise alone: uint8 (300, 48, 48)."""
+    rng = np.random.default_rng(2)
+    drawn = draw_faces(np.arange(200) % 7).astype(float)
+    drawn[100:] += rng.normal(0, 30, drawn[100:].shape)
+    noise = rng.integers(0, 256, (100, 48, 48))
+    return np.concatenate([drawn, noise]).clip(0, 255).astype(np.uint8)
+
+
+def is_fast(answer):
+    return "run" in answer.keywords
+
+
+@pytest.mark.parametrize("which", ["shipped", "lesson"])
+def test_faster_agrees_with_predict(which, runs, pictures):
+    if which == "shipped":
+        model, _ = load_model(helpers.MODELS / "emotion_cnn.keras")
+    else:
+        model = build_cnn(7)
+        # As drawn, the weights answer all alike: make the last layer tell the pictures apart.
+        kernel, bias = model.layers[-1].get_weights()
+        model.layers[-1].set_weights([30 * kernel, bias])
+    fast = evaluation.faster(model)
+    assert is_fast(fast)
+    want, got = evaluation.predict(model, pictures), fast(pictures)
+    assert got.dtype == np.float32 and got.shape == want.shape
+    assert len(np.unique(want.argmax(axis=1))) > 1, "the pictures must be worth asking about"
+    difference = np.abs(got - want)
+    assert difference.mean() < 0.005 and difference.max() < 0.1
+    second, first = np.sort(want, axis=1)[:, -2:].T
+    clear = first - second > 0.05
+    assert clear.sum() > 30
+    assert np.mean((got.argmax(axis=1) == want.argmax(axis=1))[clear]) >= 0.99
+    for n in (1, 0, 65, 2, 1):  # the number may change with every call
+        np.testing.assert_allclose(fast(pictures[:n]), got[:n], atol=1e-4)
+    with pytest.raises(TutorialError, match="uint8 images"):
+        fast(pictures / 255)
+
+
+def test_faster_is_safe_on_threads(runs, pictures):
+    fast = evaluation.faster(small_network())
+    want = fast(pictures)
+    parts = [slice(start, start + 1 + start % 7) for start in range(0, 280, 3)]
+    with ThreadPoolExecutor(8) as pool:
+        for part, got in zip(
+            parts, pool.map(lambda part: fast(pictures[part]), parts), strict=True
+        ):
+            np.testing.assert_allclose(got, want[part], atol=1e-6)
+
+
+def small_network(seed=1, layer=keras.layers.ReLU):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((48, 48, 1))
+    x = layer()(keras.layers.Conv2D(8, 3, strides=8)(inputs))
+    x = keras.layers.Flatten()(x)
+    return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+
+
+def test_faster_converts_once_and_mends_what_was_damaged(runs, monkeypatch, capfd):
+    converted = []
+    convert = tf.lite.TFLiteConverter.from_saved_model
+    monkeypatch.setattr(
+        tf.lite.TFLiteConverter, "from_saved_model", lambda p: converted.append(p) or convert(p)
+    )
+    model = small_network()
+    assert is_fast(evaluation.faster(model)) and is_fast(evaluation.faster(model))
+    assert len(converted) == 1
+    (kept,) = runs.iterdir()
+    content = kept.read_bytes()
+    flipped = bytes([*content[:-50], content[-50] ^ 1, *content[-49:]])
+    for damaged in (b"", content[: len(content) // 2], flipped):
+        kept.write_bytes(damaged)
+        assert is_fast(evaluation.faster(model))
+        assert kept.read_bytes()[-32:] == hashlib.sha256(kept.read_bytes()[:-32]).digest()
+    assert len(converted) == 4
+    model.layers[-1].set_weights([-w for w in model.layers[-1].get_weights()])  # trained on
+    got = evaluation.faster(model)(np.full((1, 48, 48), 99, np.uint8))
+    want = evaluation.predict(model, np.full((1, 48, 48), 99, np.uint8))
+    np.testing.assert_allclose(got, want, atol=0.02)
+    assert len(converted) == 5 and len(list(runs.iterdir())) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_faster_needs_no_place_to_write(runs):
+    runs.write_text("a file where the folder should be")
+    assert is_fast(evaluation.faster(small_network()))
+
+
+class Unknown(keras.layers.Layer):
+    def call(self, x):
+        return tf.math.lgamma(x)  # which LiteRT has not
+
+
+def test_faster_falls_back_to_predict(runs, monkeypatch, pictures, capfd):
+    odd = small_network(layer=Unknown)
+    fast = evaluation.faster(odd)
+    assert not is_fast(fast)
+    np.testing.assert_array_equal(fast(pictures[:3]), evaluation.predict(odd, pictures[:3]))
+    wrong = small_network()
+    with monkeypatch.context() as patched:  # converted, but to something else
+        patched.setattr(evaluation, "_litert", lambda _: lambda batch: np.eye(3)[[0] * len(batch)])
+        assert not is_fast(evaluation.faster(wrong))
+    assert not runs.exists(), "nothing wrong is kept"
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)  # no wheel here
+    assert not is_fast(evaluation.faster(wrong))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_predict_takes_a_network_for_any_size():
+    model = build_residual(3, size=None)
+    assert evaluation.predict(model, np.zeros((2, 48, 48), np.uint8)).shape == (2, 3)
 
 
 def test_scores_agree_with_scikit_learn():

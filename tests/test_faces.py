@@ -112,18 +112,27 @@ def test_a_weak_find_counts_only_where_there_is_no_better_one(monkeypatch):
     assert [face.score for face in faces.find_faces(Image.new("RGB", (200, 200)))] == [0.1]
 
 
-def test_all_faces_are_classified_in_one_batch_and_none_is_no_error(monkeypatch):
-    class Model:
-        output_shape = (None, 5)
-
+def test_all_faces_are_classified_in_one_batch_and_none_is_no_error():
     calls = []
-    monkeypatch.setattr(
-        faces.evaluation, "predict", lambda model, x: calls.append(x.shape) or np.eye(5)[: len(x)]
-    )
+
+    def network(crops):
+        calls.append((crops.shape, crops.dtype))
+        return np.eye(5)[: len(crops)]
+
     some = [faces.whole_image(Image.new("RGB", (60, 60)))] * 3
-    assert faces.classify(Model(), some).shape == (3, 5)
-    assert faces.classify(Model(), []).shape == (0, 5)
-    assert calls == [(3, 48, 48)]
+    assert faces.classify(network, some).shape == (3, 5)
+    assert faces.classify(network, []).shape == (0, 5)
+    assert calls == [((3, 48, 48), np.uint8), ((0, 48, 48), np.uint8)]
+
+
+def test_a_network_and_its_faster_self_give_the_same_result():
+    from helpers.evaluation import faster
+    from helpers.network import build_cnn
+
+    model, some = build_cnn(4), [faces.whole_image(Image.effect_noise((60, 60), 80))] * 2
+    got = faces.classify(model, some)
+    assert got.shape == (2, 4)
+    np.testing.assert_allclose(faces.classify(faster(model), some), got, atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers.network import affine, build_cnn, random_affine
+from helpers.network import (
+    FusedBatchNormalization,
+    affine,
+    build_cnn,
+    build_residual,
+    random_affine,
+    random_strong,
+)
 
 
 @pytest.fixture
@@ -131,3 +138,91 @@ def test_random_affine_works_in_a_graph_of_unknown_size(images):
     seed = tf.constant([1, 2], tf.int64)
     np.testing.assert_allclose(compiled(images, seed), random_affine(images, seed), atol=1e-5)
     assert compiled(images[:, :20, :31], seed).shape == (5, 20, 31, 1)
+
+
+def test_affine_shrinks_in_the_same_step():
+    x, y = np.meshgrid(np.linspace(0, 1, 48), np.linspace(0, 1, 48))
+    ramp = (0.6 * x + 0.3 * y).astype(np.float32)[None, ..., None]
+    small = affine(ramp, size=32)
+    assert small.shape == (1, 32, 32, 1)
+    # the centre of output pixel k lies at (k + 0.5) * 48 / 32 - 0.5 of the input
+    place = ((np.arange(32) + 0.5) * 1.5 - 0.5) / 47
+    expected = 0.6 * place[None, :] + 0.3 * place[:, None]
+    np.testing.assert_allclose(small[0, ..., 0], expected, atol=1e-5)
+    turned = affine(ramp, rotation=90, size=32)
+    np.testing.assert_allclose(turned, np.rot90(small, axes=(1, 2)), atol=1e-4)
+    moved = affine(ramp, shift_x=0.25, size=32)[0, 16, 8:, 0]
+    np.testing.assert_allclose(moved, small[0, 16, :-8, 0], atol=1e-5)
+
+
+def test_strong_augmentation_erases_half_of_the_images():
+    flat = np.full((600, 48, 48, 1), 0.5, np.float32)
+    seen = random_strong(flat, (1, 2)).numpy()
+    assert seen.shape == flat.shape and seen.min() >= 0 and seen.max() <= 1
+    # a flat image stays flat under every view and light, so what varies was erased
+    varied = seen.std(axis=(1, 2, 3)) > 1e-3
+    assert 240 < varied.sum() < 360
+    flat_ones = seen[~varied].mean(axis=(1, 2, 3))
+    assert flat_ones.min() < 0.4 and flat_ones.max() > 0.6  # darker and lighter, within 0.15
+    assert flat_ones.min() >= 0.349 and flat_ones.max() <= 0.651
+    hidden = np.abs(seen[varied] - np.median(seen[varied], axis=(1, 2, 3), keepdims=True)) > 1e-3
+    assert hidden.mean(axis=(1, 2, 3)).max() <= 0.4**2 + 0.02
+
+
+def test_strong_augmentation_depends_on_seed_and_size(images):
+    first = random_strong(images, (1, 2), size=32).numpy()
+    assert first.shape == (5, 32, 32, 1)
+    assert np.array_equal(first, random_strong(images, (1, 2), size=32))
+    assert not np.array_equal(first, random_strong(images, (1, 3), size=32))
+
+
+def test_fused_normalisation_is_keras_normalisation(images):
+    plain, fused = keras.layers.BatchNormalization(), FusedBatchNormalization()
+    x = tf.constant(np.concatenate([images, 3 * images - 1], axis=-1))
+    for training in (True, True, False):
+        upstream = tf.random.stateless_normal(x.shape, (1, 2))
+        results = []
+        for layer in (plain, fused):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x, training=training)
+                loss = tf.reduce_sum(y * upstream)
+            results.append([y, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])])
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-3)
+    # TensorFlow's operation takes the variance of the sample: n / (n - 1) of Keras's
+    n = 5 * 48 * 48
+    for a, b in zip(plain.weights, fused.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2 / n, atol=1e-5)
+
+
+def test_residual_network_is_small_and_of_plain_layers():
+    model = build_residual(7, mean=0.5, deviation=0.25)
+    kinds = {type(layer).__name__ for layer in model.layers}
+    assert model.name == "emotion_cnn" and "FusedBatchNormalization" not in kinds
+    assert sum("Dense" in kind for kind in kinds) == 1 and "Flatten" not in kinds
+    assert model.count_params() == 2_393_511
+
+
+def test_residual_network_takes_any_size_with_the_same_weights(images):
+    fixed, free = build_residual(3, seed=4), build_residual(3, size=None, fused=True, seed=4)
+    np.testing.assert_allclose(fixed(images), free(images), atol=1e-5)
+    assert free(images[:, :32, :32]).shape == (5, 3)
+    other = build_residual(3, seed=5)
+    assert not np.allclose(fixed(images), other(images), atol=1e-3)
+
+
+def test_residual_network_normalises_its_input(images):
+    shifted = build_residual(3, mean=0.5, deviation=0.25)
+    plain = build_residual(3)
+    np.testing.assert_allclose(shifted(images), plain((images - 0.5) / 0.25), atol=1e-4)
+
+
+def test_blocks_begin_as_their_shortcuts(images):
+    """The last scale of every block is zero, so its second convolution changes nothing yet."""
+    model = build_residual(3)
+    before = model(images).numpy()
+    names = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    last = names[-1]
+    last.kernel.assign(last.kernel * 3)
+    np.testing.assert_allclose(model(images), before, atol=1e-5)

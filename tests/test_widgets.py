@@ -114,6 +114,18 @@ def test_the_other_network_answers_the_same_picture_and_is_announced(box, model_
     assert "Face 1 looks angry" in box.text and "trained on toy faces only" in box.text
 
 
+def test_each_network_is_made_faster_once(box, model_files, monkeypatch):
+    made, real = [], widgets.evaluation.faster
+    monkeypatch.setattr(
+        widgets.evaluation, "faster", lambda model: made.append(real(model)) or made[-1]
+    )
+    for name in ("bright", "dark", "bright"):
+        box.picker.value = name
+    assert len(made) == 1
+    box.chooser.value = model_files[1]
+    assert len(made) == 2 and all("run" in fast.keywords for fast in made)
+
+
 def test_networks_are_described_and_keep_their_order(box):
     labels = [label for label, _ in box.chooser.options]
     assert labels[0] == "good.keras (yours, trained on FER-2013, 61% right on validation images)"

@@ -1,0 +1,223 @@
+"""The benchmarks run, and their tables and files hold what they should."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+FOLDER = ROOT / "benchmarks"
+SCRIPTS = ("input_pipeline", "scale", "prediction", "time_to_accuracy")
+Result = Callable[[str], tuple[dict, str]]  # from a script's name to its JSON and output
+
+
+@pytest.fixture(autouse=True)
+def scripts_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def result(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Start every script at once on toy faces; return what gives one's JSON and output."""
+    to = tmp_path_factory.mktemp("results")
+    options = ["--quick", f"--data={toy_folder}", f"--output={to}"]
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, FOLDER / f"{name}.py", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in SCRIPTS
+    }
+    done = {}
+
+    def finish(name: str) -> tuple[dict, str]:
+        if name not in done:
+            out, err = started[name].communicate(timeout=600)
+            assert started[name].returncode == 0, err
+            done[name] = json.loads((to / f"{name}.json").read_text("utf-8")), out
+        return done[name]
+
+    yield finish
+    for process in started.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_prints_the_table_that_its_files_hold(
+    name: str, result: Result, toy_folder: Path
+) -> None:
+    import report
+
+    found, out = result(name)
+    assert {"command", "date", "machine", "title", "notes", "data", "rows"} <= set(found)
+    assert found["command"] == f"python benchmarks/{name}.py --quick"
+    assert found["data"]["name"] == "toy faces"
+    assert len(found["data"]["fingerprint"]) == 16
+    shown = report.table(found["rows"])
+    assert out.startswith(found["title"]) and out.count(shown) == 1
+    assert str(toy_folder) not in json.dumps(found) + out
+
+
+def test_every_pipeline_gives_images(result: Result) -> None:
+    rows = result("input_pipeline")[0]["rows"]
+    assert len({row["pipeline"] for row in rows}) == 5
+    for row in rows:
+        rate = row["images_per_second"]
+        assert 0 < rate["lowest"] <= rate["median"] <= rate["highest"]
+    assert rows[0]["times_the_first"] == 1
+
+
+def test_scale_repeats_the_data(result: Result) -> None:
+    once, more = result("scale")[0]["rows"]
+    assert more["images"] == 4 * once["images"] > 0
+    assert once["against_once"] == 1 and more["images_per_second"]["median"] > 0
+    if os.name != "nt":
+        assert more["peak_MiB"]["median"] > more["MiB_of_images"] > 0
+
+
+def test_our_ways_of_prediction_agree(result: Result) -> None:
+    found = result("prediction")[0]
+    keras, traced, fast = found["rows"]
+    assert keras["same_answers"] == traced["same_answers"] == 1
+    assert traced["largest_difference"] < 1e-4
+    assert fast["same_answers"] >= 0.98 and fast["largest_difference"] < 0.1
+    for row in found["rows"]:
+        assert row["ms_for_one_face"]["median"] > 0
+        assert row["faces_per_second_on_1_core"]["median"] > 0
+        assert 0 <= row["accuracy"] <= 1
+    assert "A quick run leaves fer out." in found["notes"]
+
+
+def test_time_to_accuracy_keeps_whole_curves(result: Result) -> None:
+    rows = result("time_to_accuracy")[0]["rows"]
+    assert len({row["recipe"] for row in rows}) == 3
+    for row in rows:
+        minutes, accuracy = np.transpose(row["curve"])
+        assert len(minutes) == row["epochs"] == 2
+        assert (np.diff([0, *minutes]) > 0).all() and minutes[-1] == row["minutes"]
+        assert row["best_accuracy"] == max(accuracy)
+
+
+def test_the_first_time_to_reach() -> None:
+    from time_to_accuracy import first_reached
+
+    curve = [[1.0, 0.4], [2.0, 0.55], [3.0, 0.5], [4.0, 0.6]]
+    assert first_reached(curve, 0.5) == 2.0
+    assert first_reached(curve, 0.6) == 4.0
+    assert first_reached(curve, 0.65) is None
+
+
+def test_only_a_run_of_the_same_kind_is_merged(tmp_path: Path) -> None:
+    import report
+    from time_to_accuracy import earlier
+
+    file, row = tmp_path / "x.json", {"recipe": "ours", "curve": [[1.0, 0.5]]}
+    kept = {"minutes": 20, "machine": report.machine(), "data": {"fingerprint": "a"}, "rows": [row]}
+    assert earlier(file, {"minutes": 20}, "a") == {}
+    file.write_text(json.dumps(kept))
+    assert earlier(file, {"minutes": 20}, "a") == {"ours": row}
+    assert earlier(file, {"minutes": 5}, "a") == earlier(file, {"minutes": 20}, "b") == {}
+    file.write_text(json.dumps(kept | {"machine": {}}))
+    assert earlier(file, {"minutes": 20}, "a") == {}
+
+
+def test_agreement_of_known_answers() -> None:
+    from prediction import agreement
+
+    these = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]])
+    those = np.array([[0.7, 0.3], [0.6, 0.4], [0.5, 0.5], [0.1, 0.9]])
+    assert agreement(these, those) == (0.75, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (12345, "12,345"),
+        (1234.5, "1,234"),
+        (45.67, "45.7"),
+        (2.604, "2.60"),
+        (0.6587, "0.659"),
+        (0.00042, "0.0004"),
+        (0.0, "0.000"),
+        ("ours", "ours"),
+        ({"median": 2.6, "lowest": 2.5, "highest": 2.75}, "2.60 (2.50 to 2.75)"),
+        ({"median": 7.0, "lowest": 7.0, "highest": 7.0}, "7.00"),
+    ],
+)
+def test_a_cell(value, shown: str) -> None:
+    from report import cell
+
+    assert cell(value) == shown
+
+
+def test_a_table_is_aligned_and_leaves_out_lists() -> None:
+    from report import table
+
+    rows = [{"what": "ours", "per_second": 1200, "curve": [1]}, {"what": "theirs", "best": 0.5}]
+    assert table(rows).splitlines() == [
+        "| what   | per second |  best |",
+        "| ------ | ---------: | ----: |",
+        "| ours   |      1,200 |     - |",
+        "| theirs |          - | 0.500 |",
+    ]
+
+
+def test_rounds_are_interleaved_and_summed_up() -> None:
+    from report import interleave, spread
+
+    order = []
+    found = interleave({k: lambda k=k: order.append(k) or len(order) for k in "ab"}, 3)
+    assert order == list("ababab")
+    assert found == {"a": [1, 3, 5], "b": [2, 4, 6]}
+    assert spread([3.00004, 1, 2]) == {"median": 2, "lowest": 1, "highest": 3}
+
+
+def test_paths_stay_out_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    import report
+
+    words = "/home/me/x.py --data /home/me/faces --quick --output=/home/me/out --only ours"
+    monkeypatch.setattr(sys, "argv", words.split())
+    assert report.command() == "python benchmarks/x.py --quick --only ours"
+
+
+def test_results_go_nowhere_from_a_quick_run(tmp_path: Path) -> None:
+    import report
+
+    parse = report.parser("What it does.").parse_args
+    assert report.folder(parse(["--quick"])) is None
+    assert report.folder(parse([])) == FOLDER / "results"
+    assert report.folder(parse(["--quick", f"--output={tmp_path}"])) == tmp_path
+
+
+def test_a_learner_s_error_is_one_sentence() -> None:
+    words = [sys.executable, FOLDER / "scale.py", "--quick", "--data=/nowhere/at/all"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "/nowhere/at/all" in done.stderr.replace("\\", "/")
+
+
+def test_fer_that_cannot_be_installed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import prediction
+
+    from helpers import TutorialError
+
+    def no_network(words, **options):
+        raise subprocess.CalledProcessError(1, words)
+
+    monkeypatch.setattr(prediction, "FER", tmp_path / "fer")
+    monkeypatch.setattr(prediction.subprocess, "run", no_network)
+    with pytest.raises(TutorialError, match="left out"):
+        prediction.fer_files()
