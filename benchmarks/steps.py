@@ -9,6 +9,7 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -121,7 +122,10 @@ def main() -> None:
     fits = info["classes"] == list(data.classes)
     soft = answers(teacher, learn.images) if fits else None
     if not fits:
-        print("The shipped network knows other classes, so the row with a teacher is left out.")
+        print(
+            "The shipped network knows other classes, so the row with a teacher is left out.",
+            file=sys.stderr,
+        )
     about = {
         "title": "From the lesson's network to the shipped one, one change at a time",
         "data": data,
@@ -143,7 +147,7 @@ def main() -> None:
             label = f"{base}, but {name}" if base else name
             runs = done.setdefault(label, [])
             if seed not in [run["seed"] for run in runs]:
-                print(f"{label}, seed {seed}:", flush=True)
+                print(f"{label}, seed {seed}:", file=sys.stderr, flush=True)
                 seeded = replace(recipe, seed=seed)
                 runs.append(measure(seeded, learn, check, data.classes, soft))
             rows[label] = row(name, base, recipe, runs)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +18,16 @@ from tqdm.auto import tqdm
 from helpers import SEED, TutorialError
 from helpers.data import Split, duplicate_groups
 from helpers.network import affine, build_cnn, build_residual, random_affine, random_strong
-from helpers.training import History, TrainingInterrupted, batches, class_weights, replacing
+from helpers.training import (
+    History,
+    Keeper,
+    TrainingInterrupted,
+    batches,
+    class_weights,
+    must_match,
+    read_checkpoint,
+    restore,
+)
 
 SMALL = 32  # pixels
 AUGMENTATIONS = {"strong": random_strong, "affine": random_affine, "none": None}
@@ -293,9 +300,18 @@ def train_recipe(
         model.compile(
             optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=False
         )
-        optimizer.build(model.trainable_variables)
-    memory = _Memory(state, recipe, len(learn), progress)
-    done = memory.recall(model)
+    # Lengths may still change; what else does would make a third training out of two.
+    changeable = ("epochs", "small", "decay")
+    info = {name: value for name, value in asdict(recipe).items() if name not in changeable}
+    info["images"], history = len(learn), History()
+    if state is not None and state.exists():
+        saved = read_checkpoint(state)
+        must_match(state, saved["info"], info, f"delete {state}")
+        history = restore(model, saved)
+    done = len(history.log.get("loss", ()))
+    bar = tqdm(
+        total=recipe.epochs * steps, initial=done * steps, unit="batch", disable=not progress
+    )
     one_hot = tf.constant(np.eye(n_classes, dtype=np.float32))
     validation = batches(check, batch_size=256, shuffle=False)
     try:
@@ -308,22 +324,22 @@ def train_recipe(
             callbacks=[
                 *([keras.callbacks.SwapEMAWeights()] if recipe.average else []),
                 *callbacks,
-                memory,
+                Keeper(state, info, history, bar),
             ],
             shuffle=False,
             verbose=0,
         )
     except KeyboardInterrupt:
         kept = "nothing is lost: run it again" if state else "run it again, from the beginning"
-        epochs = len(memory.history.log.get("loss", ()))
+        done = len(history.log.get("loss", ()))
         raise TrainingInterrupted(
-            f"Training stopped after epoch {epochs} of {recipe.epochs}; {kept}."
+            f"Training stopped after epoch {done} of {recipe.epochs}; {kept}."
         ) from None
     finally:
-        memory.bar.close()
+        bar.close()
     final = build()
     final.set_weights(model.get_weights())
-    return final, memory.history
+    return final, history
 
 
 def _check(recipe: Recipe, learn: Split, check: Split, teacher: np.ndarray | None) -> None:
@@ -349,64 +365,3 @@ def _check(recipe: Recipe, learn: Split, check: Split, teacher: np.ndarray | Non
             "A recipe with a teacher needs the teacher's answers, and only such a recipe does: "
             "give both or neither."
         )
-
-
-class _Memory(keras.callbacks.Callback):
-    """Moves the bar, keeps the history, and after every epoch all that is needed to go on."""
-
-    def __init__(self, state: Path | None, recipe: Recipe, images: int, progress: bool) -> None:
-        super().__init__()
-        self.state, self.history = state, History()
-        self.steps = math.ceil(images / recipe.batch_size)
-        self.bar = tqdm(total=recipe.epochs * self.steps, unit="batch", disable=not progress)
-        # Lengths may still change; what else does would make a third training out of two.
-        changeable = ("epochs", "small", "decay")
-        self.about = {k: v for k, v in asdict(recipe).items() if k not in changeable}
-        self.about["images"] = images
-
-    def recall(self, model: keras.Model) -> int:
-        """Set the variables as they were, and return how many epochs are done."""
-        if self.state is None or not self.state.exists():
-            return 0
-        variables = [*model.variables, *model.optimizer.variables]
-        try:
-            with np.load(self.state) as file:
-                saved = json.loads(str(file["history"]))
-                arrays = [file[f"variable{k}"] for k in range(len(file.files) - 1)]
-            then = saved["about"]
-        except Exception:  # NumPy and zipfile raise several kinds
-            raise TutorialError(
-                f"{self.state} is damaged: delete it, and train from the beginning."
-            ) from None
-        for name, value in self.about.items():
-            if then.get(name) != value:
-                raise TutorialError(
-                    f"{self.state.name} was begun with {name} = {then.get(name)}, now it is "
-                    f"{value}: set it back, or delete {self.state} to begin anew."
-                )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-        self.history = History(saved["log"], saved["events"], saved["seconds"])
-        done = len(self.history.log["loss"])
-        self.bar.update(done * self.steps)
-        return done
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        self.began = time.monotonic() - self.history.seconds
-
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        self.bar.set_postfix({k: f"{v:.3f}" for k, v in logs.items()}, refresh=False)
-        self.bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        for name, value in logs.items():
-            self.history.log.setdefault(name, []).append(float(value))
-        self.history.seconds = time.monotonic() - self.began
-        if self.state is None:
-            return
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        arrays = {f"variable{k}": variable.numpy() for k, variable in enumerate(variables)}
-        self.state.parent.mkdir(parents=True, exist_ok=True)
-        history = asdict(self.history) | {"about": self.about}
-        with replacing(self.state) as partial, partial.open("wb") as file:
-            np.savez(file, history=json.dumps(history), **arrays)

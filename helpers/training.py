@@ -193,11 +193,11 @@ def train(
 
     checkpoint, state = _beside(output, ".checkpoint.npz"), None
     if resume and checkpoint.exists():
-        state = _read_checkpoint(checkpoint, model, info)
+        state = _resume(checkpoint, model, info)
         print(f"Going on with {output.name} after epoch {len(state['log']['loss'])}.")
     elif resume and (history := load_history(output)):
         finished, then = load_model(output)
-        _must_match(output, then, info)
+        must_match(output, then, info)
         model.set_weights(finished.get_weights())
         print(f"{output.name} is finished ({len(history.log['loss'])} epochs): loaded it.")
         return history
@@ -216,7 +216,7 @@ def train(
     history = _history(state) if state else History()
     done, steps = len(history.log.get("loss", ())), math.ceil(len(train) / batch_size)
     bar = tqdm(total=epochs * steps, initial=done * steps, unit="batch", disable=not progress)
-    keeper = _Keeper(output, stop, plateau, info, state, history, bar)
+    keeper = _Watcher(output, stop, plateau, info, state, history, bar)
     try:
         model.fit(
             batches(train, batch_size=batch_size, augment=augment, first_epoch=done, seed=seed),
@@ -253,26 +253,17 @@ def train(
     return history
 
 
-class _Keeper(keras.callbacks.Callback):
+class Keeper(keras.callbacks.Callback):
     """Moves the bar, keeps the history, and after every epoch all that is needed to go on.
 
     One file holds it, replaced in one step: as arrays the variables of network and optimiser
-    (the states of dropout are among them) and the best weights, and as JSON the rest.
+    (the states of dropout are among them) and those of `extra`, and as JSON the rest.
     """
 
-    COUNTERS = (("wait", "best", "best_epoch"), ("wait", "best", "cooldown_counter"))
-
-    def __init__(self, output: Path, stop, plateau, info, state, history: History, bar) -> None:
+    def __init__(self, path: Path | None, info: dict, history: History, bar: tqdm) -> None:
         super().__init__()
-        self.output, self.others, self.info, self.state = output, (stop, plateau), info, state
-        self.history, self.bar, self.figures = history, bar, {}
-        self.began = time.monotonic() - history.seconds
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        if self.state:  # only now, because here the others have just set theirs to zero
-            for callback, counters in zip(self.others, self.state["counters"], strict=True):
-                vars(callback).update(counters)
-            self.others[0].best_weights = self.state["best"]
+        self.path, self.info, self.history, self.bar = path, info, history, bar
+        self.figures, self.began = {}, time.monotonic() - history.seconds
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
@@ -286,86 +277,120 @@ class _Keeper(keras.callbacks.Callback):
         self.figures |= {name: f"{logs[name]:.3f}" for name in shown if name in logs}
         self.bar.set_postfix(self.figures, refresh=False)
 
+    def extra(self, epoch: int, logs: dict) -> tuple[dict, dict[str, list[np.ndarray]]]:
+        """Return what else to keep: as JSON, and lists of arrays by name."""
+        return {}, {}
+
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         self.show(logs)
-        history, optimizer = self.history, self.model.optimizer
         for name, value in logs.items():
-            history.log.setdefault(name, []).append(float(value))
+            self.history.log.setdefault(name, []).append(float(value))
+        self.history.seconds = time.monotonic() - self.began
+        rest, groups = self.extra(epoch, logs)
+        if self.path is None:
+            return
+        for name, owner in (("network", self.model), ("optimizer", self.model.optimizer)):
+            groups[name] = [variable.numpy() for variable in owner.variables]
+        sizes = {group: len(arrays) for group, arrays in groups.items()}
+        state = {"info": self.info, "sizes": sizes, **rest, **asdict(self.history)}
+        flat = {f"{group}{k}": a for group, arrays in groups.items() for k, a in enumerate(arrays)}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as partial, partial.open("wb") as file:
+            np.savez(file, state=json.dumps(state), **flat)
+
+
+class _Watcher(Keeper):
+    """Keeps the callbacks' counters and the best weights as well, and writes the log as CSV."""
+
+    COUNTERS = (("wait", "best", "best_epoch"), ("wait", "best", "cooldown_counter"))
+
+    def __init__(self, output: Path, stop, plateau, info, state, history: History, bar) -> None:
+        super().__init__(_beside(output, ".checkpoint.npz"), info, history, bar)
+        self.output, self.others, self.state = output, (stop, plateau), state
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if self.state:  # only now, because here the others have just set theirs to zero
+            for callback, counters in zip(self.others, self.state["counters"], strict=True):
+                vars(callback).update(counters)
+            self.others[0].best_weights = self.state["best"]
+
+    def extra(self, epoch: int, logs: dict) -> tuple[dict, dict[str, list[np.ndarray]]]:
         rate = _rate(self.model)
         if rate != logs["learning_rate"]:
-            history.events.append((epoch + 1, f"learning rate cut to {rate:.2g}"))
+            self.history.events.append((epoch + 1, f"learning rate cut to {rate:.2g}"))
         if self.model.stop_training:
-            history.events.append((epoch + 1, "stopped"))
-        history.seconds = time.monotonic() - self.began
-        groups = {
-            "network": [variable.numpy() for variable in self.model.variables],
-            "optimizer": [variable.numpy() for variable in optimizer.variables],
-            "best": self.others[0].best_weights,
-        }
-        state = {
-            "info": self.info,
-            "learning_rate": rate,
-            "stopped": self.model.stop_training,
-            "counters": [
-                {name: vars(callback)[name] for name in names}
-                for callback, names in zip(self.others, self.COUNTERS, strict=True)
-            ],
-            "sizes": {group: len(arrays) for group, arrays in groups.items()},
-            **asdict(history),
-        }
-        flat = {f"{group}{k}": a for group, arrays in groups.items() for k, a in enumerate(arrays)}
-        with (
-            replacing(_beside(self.output, ".checkpoint.npz")) as partial,
-            partial.open("wb") as f,
-        ):
-            np.savez(f, state=json.dumps(state), **flat)
+            self.history.events.append((epoch + 1, "stopped"))
+        counters = [
+            {name: vars(callback)[name] for name in names}
+            for callback, names in zip(self.others, self.COUNTERS, strict=True)
+        ]
+        rest = {"learning_rate": rate, "stopped": self.model.stop_training, "counters": counters}
+        return rest, {"best": self.others[0].best_weights}
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        super().on_epoch_end(epoch, logs)
         with (
             contextlib.suppress(TutorialError),  # open in Excel? No reason to stop training
             replacing(_beside(self.output, ".csv")) as partial,
             partial.open("w", newline="") as file,
         ):
-            rows = zip(itertools.count(1), *history.log.values(), strict=False)
-            csv.writer(file).writerows([["epoch", *history.log], *rows])
+            rows = zip(itertools.count(1), *self.history.log.values(), strict=False)
+            csv.writer(file).writerows([["epoch", *self.history.log], *rows])
 
 
-def _read_checkpoint(path: Path, model: keras.Model, info: dict) -> dict:
-    """Set the model's variables as they were, and return the rest of the state."""
-    output = path.with_name(path.name.removesuffix(".checkpoint.npz"))
+def read_checkpoint(path: Path) -> dict:
+    """Return what a `Keeper` has written, the lists of arrays under their names.
+
+    Raises:
+        TutorialError: if it is damaged.
+    """
     try:
         with np.load(path) as file:
             state = json.loads(str(file["state"]))
-            network, optimizer, state["best"] = (
-                [file[f"{group}{k}"] for k in range(state["sizes"][group])]
-                for group in ("network", "optimizer", "best")
-            )
+            for group, size in state["sizes"].items():
+                state[group] = [file[f"{group}{k}"] for k in range(size)]
     except Exception as error:  # NumPy and zipfile raise several kinds on damaged files
         raise TutorialError(
             f"{path} is damaged ({error}): delete it, and train from the beginning."
         ) from None
-    _must_match(output, state["info"], info)
-    # A model that was interrupted in this same kernel may have any of its earlier rates.
-    rate, rates = _rate(model), state["log"]["learning_rate"]
-    if rate not in (*rates, state["learning_rate"]):
-        _must_match(output, {"learning_rate": rates[0]}, {"learning_rate": rate})
-    with model.distribute_strategy.scope():
-        model.optimizer.build(model.trainable_variables)
-        for variable, value in zip(
-            [*model.variables, *model.optimizer.variables], [*network, *optimizer], strict=True
-        ):
-            variable.assign(value)
     return state
 
 
-def _must_match(output: Path, then: dict, now: dict) -> None:
+def restore(model: keras.Model, state: dict) -> History:
+    """Set the variables of a compiled model as they were; return what it went through."""
+    with model.distribute_strategy.scope():
+        model.optimizer.build(model.trainable_variables)
+        for variable, value in zip(
+            [*model.variables, *model.optimizer.variables],
+            [*state["network"], *state["optimizer"]],
+            strict=True,
+        ):
+            variable.assign(value)
+    return _history(state)
+
+
+def _resume(path: Path, model: keras.Model, info: dict) -> dict:
+    """Set the model as it was, and return the rest of the state."""
+    state, output = read_checkpoint(path), path.with_name(path.name.removesuffix(".checkpoint.npz"))
+    must_match(output, state["info"], info)
+    # A model that was interrupted in this same kernel may have any of its earlier rates.
+    rate, rates = _rate(model), state["log"]["learning_rate"]
+    if rate not in (*rates, state["learning_rate"]):
+        must_match(output, {"learning_rate": rates[0]}, {"learning_rate": rate})
+    restore(model, state)
+    return state
+
+
+def must_match(output: Path, then: dict, now: dict, anew: str = "train without resume") -> None:
     """Refuse to resume where the end would be neither the old training's nor the new one's."""
     for key in sorted({*then, *now} - {"epochs", "validation", "history"}):
         before, after = then.get(key), now.get(key)
         if key in ("settings", "training") and before and after:
-            _must_match(output, before, after)
+            must_match(output, before, after, anew)
         elif before != after:
             raise TutorialError(
                 f"{output.name} was begun with another {key} ({before}, now {after}), so it cannot "
-                "be resumed: go back to that, or train without resume to begin anew."
+                f"be resumed: go back to that, or {anew} to begin anew."
             )
 
 

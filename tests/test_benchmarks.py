@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 FOLDER = ROOT / "benchmarks"
-SCRIPTS = ("input_pipeline", "scale", "prediction", "time_to_accuracy")
+SCRIPTS = ("input_pipeline", "scale", "prediction", "time_to_accuracy", "steps")
 Result = Callable[[str], tuple[dict, str]]  # from a script's name to its JSON and output
 
 
@@ -106,6 +106,51 @@ def test_time_to_accuracy_keeps_whole_curves(result: Result) -> None:
         assert len(minutes) == row["epochs"] == 2
         assert (np.diff([0, *minutes]) > 0).all() and minutes[-1] == row["minutes"]
         assert row["best_accuracy"] == max(accuracy)
+
+
+def test_steps_keep_every_run_and_its_recipe(result: Result) -> None:
+    from helpers.recipe import Recipe
+
+    found = result("steps")[0]
+    assert found["budget"]["images"] == 60 and found["budget"]["epochs"] == 2
+    first, second = found["rows"]
+    assert (first["change"], second["change"]) == ("the lesson's network", "residual blocks")
+    for row, network in ((first, "lesson"), (second, "residual")):
+        (run,) = row["runs"]
+        assert row["accuracy"]["median"] == pytest.approx(run["accuracy"], abs=1e-4)
+        assert Recipe(**row["recipe"][0]).network == network
+
+
+def test_every_step_adds_its_change_to_the_one_above() -> None:
+    from dataclasses import asdict
+
+    from steps import STEPS, recipes
+
+    from helpers.recipe import LESSON
+
+    made = recipes(12)
+    assert asdict(made["the lesson's network"]) == asdict(LESSON) | {"epochs": 12}
+    above = None
+    for name, change, base in STEPS:
+        before = made[base] if base else above
+        if before:
+            differs = {k for k, v in asdict(made[name]).items() if v != getattr(before, k)}
+            assert differs == set(change), name
+        above = made[name]
+    last = made["a teacher, the shipped network"]
+    assert (last.epochs, last.small, last.decay, last.warm_up) == (12, 6, 6, 1)
+    assert made["no class weights"].augment == "affine"
+
+
+def test_steps_go_on_with_the_same_budget_only(tmp_path: Path) -> None:
+    from steps import earlier
+
+    budget, runs = {"images": 5}, [{"seed": 42}]
+    kept = {"budget": budget, "rows": [{"change": "x", "runs": runs}]}
+    assert earlier(None, budget) == earlier(tmp_path, budget) == {}
+    (tmp_path / "steps.json").write_text(json.dumps(kept))
+    assert earlier(tmp_path, budget) == {"x": runs}
+    assert earlier(tmp_path, {"images": 6}) == {}
 
 
 def test_the_first_time_to_reach() -> None:

@@ -88,7 +88,7 @@ def per_class(metrics: dict) -> plt.Figure:
     if PREDICTION.exists():
         rows = json.loads(PREDICTION.read_text("utf-8"))["rows"]
         others = {
-            f"package {row['classifier']}": row["recall"]
+            f"package {row['classifier']}": row["recall"][0]
             for row in rows
             if row["classifier"].startswith("fer ") and "recall" in row
         }
