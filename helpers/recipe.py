@@ -29,6 +29,9 @@ from helpers.training import (
     restore,
 )
 
+# Two sizes of image mean two graphs, and TensorFlow would warn of each.
+tf.get_logger().setLevel("ERROR")
+
 SMALL = 32  # pixels
 AUGMENTATIONS = {"strong": random_strong, "affine": random_affine, "none": None}
 
