@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +18,9 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from helpers import TutorialError, class_colours
-from helpers.evaluation import Calibration, confusion_counts
+
+if TYPE_CHECKING:
+    from helpers.evaluation import Calibration
 
 INK, GREY, PALE = "#222222", "#767676", "#E3E6EA"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#222222", "#E69F00")
@@ -147,6 +150,8 @@ def confusion_matrix(
 
     `normalize` shows percent of each row, so that the diagonal is the recall.
     """
+    from helpers.evaluation import confusion_counts  # TensorFlow comes with it
+
     counts = confusion_counts(labels, predicted, len(classes))
     support = counts.sum(axis=1, keepdims=True)
     shown = 100 * counts / np.maximum(support, 1) if normalize else counts
