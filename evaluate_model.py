@@ -112,14 +112,10 @@ def table(title: str, labels, probabilities, classes: tuple[str, ...]) -> str:
 
     from helpers import evaluation
 
-    def metric(labels, predicted):
-        rates = evaluation.class_rates(labels, predicted, len(classes))
-        return np.array([np.mean(labels == predicted), np.nanmean(rates[2]), *rates[1]])
-
     if not len(labels):
         return f"{title}: no images."
     result = evaluation.scores(labels, probabilities, classes)
-    ends = evaluation.bootstrap(labels, probabilities.argmax(axis=1), metric).T
+    ends = evaluation.intervals(labels, probabilities, len(classes))
     spans = [f"({low:.3f} to {high:.3f})" if np.isfinite(low) else "" for low, high in ends]
     wide = max(8, *map(len, classes))
     lines = [

@@ -159,15 +159,10 @@ def ask(name: str, cores: int, **settings) -> dict:
     try:
         if able:
             os.sched_setaffinity(0, sorted(able)[:cores])
-        done = subprocess.run(
-            [sys.executable, __file__, *words], capture_output=True, text=True, env=environment
-        )
+        return report.in_process(words, f"{name} could not be measured: {{}}", env=environment)
     finally:
         if able:
             os.sched_setaffinity(0, able)
-    if done.returncode:
-        raise TutorialError(f"{name} could not be measured: {done.stderr[-300:].strip()}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def agreement(these: np.ndarray, those: np.ndarray) -> tuple[float, float]:

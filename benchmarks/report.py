@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -60,6 +61,24 @@ def interleave(variants: dict[str, Callable[[], T]], rounds: int) -> dict[str, l
         for name, measure in variants.items():
             found[name].append(measure())
     return found
+
+
+def in_process(words: Sequence, failure: str, **options) -> dict:
+    """Run the benchmark that is running in a process of its own; return the JSON it ends with.
+
+    Args:
+        words: its options.
+        failure: a sentence, `{}` in it stands for what the process said last.
+        options: of `subprocess.run`.
+
+    Raises:
+        TutorialError: if it fails.
+    """
+    command = [sys.executable, sys.argv[0], *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    if done.returncode:
+        raise TutorialError(failure.format(done.stderr[-300:].strip()))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,6 @@ import report
 import keras
 import numpy as np
 
-from helpers import TutorialError
 from helpers.data import Split, subset
 from helpers.network import build_cnn, random_affine
 from helpers.training import batches, compile_model
@@ -72,15 +70,10 @@ def work(options: argparse.Namespace) -> dict:
 def ask(images: Path, times: int, steps: int) -> dict:
     """Return what `work` finds in a process of its own."""
     words = ["--images", images, "--times", times, "--steps", steps]
-    done = subprocess.run(
-        [sys.executable, __file__, *map(str, words)], capture_output=True, text=True
+    failure = f"The training on {times} times the images failed ({{}}): "
+    return report.in_process(
+        words, failure + "perhaps there is too little memory; close other programs."
     )
-    if done.returncode:
-        raise TutorialError(
-            f"The training on {times} times the images failed ({done.stderr[-300:].strip()}): "
-            "perhaps there is too little memory; close other programs."
-        )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:

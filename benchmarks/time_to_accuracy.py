@@ -143,7 +143,6 @@ def main() -> None:
             "epochs": len(curve.points),
             "curve": curve.points,
             "log": [curve.log],  # a list, so that it stays out of the table
-            "key": key,
         }
         rows = [done[name] for name in RECIPES if name in done]
         report.write("time_to_accuracy", rows, about, folder, show=key == chosen[-1])

@@ -82,7 +82,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Send what C++ code writes to standard error to nowhere."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -112,7 +112,7 @@ class _QuietTensorFlow:
             load = spec.loader.exec_module
 
             def load_quietly(module) -> None:
-                with _quiet_stderr():
+                with quiet_stderr():
                     load(module)
 
             spec.loader.exec_module = load_quietly

@@ -29,11 +29,12 @@ from helpers.training import (
     restore,
 )
 
-# Two sizes of image mean two graphs, and TensorFlow would warn of each.
-tf.get_logger().setLevel("ERROR")
-
 SMALL = 32  # pixels
-AUGMENTATIONS = {"strong": random_strong, "affine": random_affine, "none": None}
+AUGMENTATIONS = {
+    "strong": random_strong,
+    "affine": random_affine,
+    "none": lambda images, seed, size: affine(images, size=size),
+}
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,10 @@ def shipped_split(train: Split) -> tuple[Split, Split]:
     """
     groups = duplicate_groups(train.images)
     first = np.unique(groups, return_index=True)[1]
-    agree = [len(set(train.labels[groups == group])) == 1 for group in range(len(first))]
-    keep = np.sort(first[np.array(agree)])
+    low, high = train.labels[first], train.labels[first]
+    np.minimum.at(low, groups, train.labels)
+    np.maximum.at(high, groups, train.labels)
+    keep = np.sort(first[low == high])
     keep = keep[train.images[keep].std(axis=(1, 2)) >= 1]
     parts = train_test_split(keep, test_size=0.1, stratify=train.labels[keep], random_state=SEED)
     return train.take(parts[0]), train.take(parts[1])
@@ -207,16 +210,15 @@ def stream(recipe: Recipe, learn: Split, target, weight, first_epoch: int = 0) -
     # In place of its label, each image carries its number: target and weight hang on that.
     numbered = replace(learn, labels=np.arange(len(learn)))
     steps = math.ceil(len(learn) / recipe.batch_size)
+    augment = AUGMENTATIONS[recipe.augment]
+    if recipe.augment == "strong":
+        augment = functools.partial(augment, level=float(learn.images.mean() / 255))
 
     def part(size: int | None, first: int) -> tf.data.Dataset:
-        augment = AUGMENTATIONS[recipe.augment]
-        options = {"level": float(learn.images.mean() / 255)} if recipe.augment == "strong" else {}
-        if augment is None:
-            augment, options = lambda images, seed, size: affine(images, size=size), {}
         found = batches(
             numbered,
             batch_size=recipe.batch_size,
-            augment=functools.partial(augment, size=size, **options),
+            augment=functools.partial(augment, size=size),
             first_epoch=first,
             seed=recipe.seed,
         )

@@ -28,8 +28,10 @@ from tqdm.auto import tqdm
 from helpers import IMAGE_SIZE, SEED, TutorialError
 from helpers.data import Dataset, Split
 
-# Keras would say of every .h5 file that its format is an old one.
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Keras would say of every .h5 file that its format is an old one, and TensorFlow of every second
+# network or size of image that it had to make a graph for it.
+for talkative in ("absl", "tensorflow"):
+    logging.getLogger(talkative).setLevel(logging.ERROR)
 
 SUFFIXES = (".keras", ".h5")
 
@@ -455,6 +457,12 @@ def check_output(path: Path) -> Path:
         ) from None
 
 
+def indented(value) -> str:
+    """Return a value as indented JSON, each innermost list on one line."""
+    text = json.dumps(value, indent=2)
+    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
 def save_model(model: keras.Model, path: Path, info: dict) -> None:
     """Save a model without its optimiser, and a sidecar; an earlier one becomes .previous.
 
@@ -473,10 +481,8 @@ def save_model(model: keras.Model, path: Path, info: dict) -> None:
         # The same layers in a model that was never compiled: a third of the size.
         keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
         sidecar.unlink(missing_ok=True)  # never an old description beside a new model
-    text = json.dumps(info, indent=2)
-    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)
     with replacing(sidecar) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(indented(info), encoding="utf-8")
 
 
 def load_model(path: Path, classes: Sequence[str] = ()) -> tuple[keras.Model, dict]:

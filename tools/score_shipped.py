@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requir
 from helpers import MODELS, TutorialError, evaluation  # noqa: E402
 from helpers.data import Dataset, copies_of, halves, load, load_dataset  # noqa: E402
 from helpers.recipe import shipped_split  # noqa: E402
-from helpers.training import load_model, replacing  # noqa: E402
+from helpers.training import indented, load_model, replacing  # noqa: E402
 
 PARTS = {
     "private": "private half of the test set",
@@ -63,21 +63,14 @@ def read_metrics(path: Path) -> dict:
 
 def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return softmax(log(p) / T)."""
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=float) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=float)
+    return softmax(logits / temperature, axis=1)
 
 
 def measure(labels: np.ndarray, probabilities: np.ndarray, classes, temperature: float) -> dict:
     """Return `evaluation.scores` with 95% intervals, and the calibration error before and after."""
-    k = len(classes)
-
-    def metric(labels, predicted):
-        rates = evaluation.class_rates(labels, predicted, k)
-        return np.array([np.mean(labels == predicted), np.nanmean(rates[2]), *rates[1]])
-
     result = evaluation.scores(labels, probabilities, classes)
-    ends = evaluation.bootstrap(labels, probabilities.argmax(axis=1), metric).T
+    ends = evaluation.intervals(labels, probabilities, len(classes))
     spans = [[float(x) for x in pair] if np.isfinite(pair).all() else None for pair in ends]
     result |= {"accuracy_interval": spans[0], "macro_f1_interval": spans[1]}
     for row, span in zip(result["per_class"].values(), spans[2:], strict=True):
@@ -221,8 +214,7 @@ def as_json(value) -> str:
             return [shorter(v) for v in x]
         return round(x, 5) if isinstance(x, float) else x
 
-    text = json.dumps(shorter(value), indent=2, ensure_ascii=False)
-    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+    return indented(shorter(value))
 
 
 # What the two pages show.

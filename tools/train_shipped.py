@@ -1,10 +1,10 @@
 """Train the network that the project ships: python tools/train_shipped.py
 
-The recipe of lesson 7, for 114 epochs: some two and a half hours on two cores. A teacher comes
-first, a network of the same kind, trained for fewer epochs; then the network itself learns from
-the labels and, in equal parts, from the teacher's answers. Only training images are used, and a
-tenth of those is kept aside. After every epoch the state is saved in runs/, and the same command
-goes on from there.
+The recipe of lesson 7, for 114 epochs: some two and a half hours on two cores, reckoned from its
+parts. A teacher comes first, a network of the same kind, trained for fewer epochs; then the
+network itself learns from the labels and, in equal parts, from the teacher's answers. Only
+training images are used, and a tenth of those is kept aside. After every epoch the state is saved
+in runs/, and the same command goes on from there.
 """
 
 from __future__ import annotations
