@@ -33,7 +33,6 @@ STEPS = (
         {
             "learning_rate": 1.5e-3,
             "weight_decay": 0.05,
-            "batch_size": 96,
             "warm_up": 1 / 12,
             "decay": 1 / 2,
         },
@@ -106,7 +105,7 @@ def earlier(to: Path | None, budget: dict) -> dict[str, list[dict]]:
 
 def main() -> None:
     parser = report.parser(__doc__)
-    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()

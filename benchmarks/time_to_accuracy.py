@@ -21,9 +21,9 @@ import tensorflow as tf
 from input_pipeline import ORIGINAL
 
 from helpers import SEED
-from helpers.data import Split, grouped_split, subset
+from helpers.data import Split, subset
 from helpers.network import build_cnn
-from helpers.recipe import Recipe, train_recipe
+from helpers.recipe import Recipe, shipped_split, train_recipe
 from helpers.training import batches, class_weights, compile_model
 
 AIMS = (0.5, 0.6, 0.65)
@@ -114,7 +114,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     data, folder = report.dataset(options), report.folder(options)
-    learn, check = grouped_split(data.train)
+    learn, check = shipped_split(data.train)
     if options.quick:
         learn, check = subset(learn, 384), subset(check, 128)
     about = {
@@ -122,8 +122,9 @@ def main() -> None:
         "data": data,
         "minutes": options.minutes,
         "notes": [
-            f"{len(learn):,} training and {len(check):,} validation images, copies of "
-            "one image on one side. They are scored after every epoch; that time is not counted.",
+            f"{len(learn):,} training and {len(check):,} validation images, those of lesson 7: no "
+            "copies, none whose copies disagree. They are scored after every epoch; that time is "
+            "not counted.",
             f"A recipe ends at its own end, or after {options.minutes:g} minutes; -: not reached.",
         ],
     }

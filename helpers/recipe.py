@@ -39,7 +39,7 @@ AUGMENTATIONS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a network. The defaults are the shipped network's, but for the length.
+    """How to train a network. The defaults make the most of a quarter of an hour on two cores.
 
     Attributes:
         epochs: rounds through the training images.
@@ -64,20 +64,20 @@ class Recipe:
         seed: of the weights, the order and the augmentation.
     """
 
-    epochs: int = 24
-    small: int = 16
-    warm_up: int = 2
-    decay: int = 10
+    epochs: int = 22
+    small: int = 11
+    warm_up: int = 1
+    decay: int = 16
     network: str = "residual"
     normalise: bool = True
-    batch_size: int = 96
+    batch_size: int = 64
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
-    class_weight: float = 0.5
-    augment: str = "strong"
-    mixup: float = 0.2
-    average: float = 0.9985
+    class_weight: float = 0.0
+    augment: str = "affine"
+    mixup: float = 0.0
+    average: float = 0.998
     teacher: float = 0.0
     fast: bool | None = None
     seed: int = SEED
@@ -90,14 +90,26 @@ LESSON = Recipe(
     decay=0,
     network="lesson",
     normalise=False,
-    batch_size=64,
     learning_rate=3e-4,
     weight_decay=0.0,
     label_smoothing=0.0,
-    augment="affine",
-    mixup=0.0,
+    class_weight=0.5,
     average=0.0,
     fast=False,
+)
+
+# The shipped network's: what makes learning by heart harder pays in a training this long.
+SHIPPED = Recipe(
+    epochs=114,
+    small=62,
+    warm_up=2,
+    decay=36,
+    batch_size=96,
+    class_weight=0.5,
+    augment="strong",
+    mixup=0.2,
+    average=0.9985,
+    teacher=0.5,
 )
 
 

@@ -12,10 +12,21 @@ import tensorflow as tf
 
 from helpers import ROOT, TutorialError, recipe
 from helpers.data import Split
-from helpers.recipe import LESSON, Recipe, WarmUpHoldDecay, aims, mixup, stream, train_recipe
+from helpers.recipe import (
+    LESSON,
+    SHIPPED,
+    Recipe,
+    WarmUpHoldDecay,
+    aims,
+    mixup,
+    stream,
+    train_recipe,
+)
 from helpers.training import TrainingInterrupted
 
-QUICK = Recipe(epochs=3, small=1, warm_up=1, decay=1, batch_size=16, fast=False)
+QUICK = replace(
+    SHIPPED, epochs=3, small=1, warm_up=1, decay=1, batch_size=16, fast=False, teacher=0.0
+)
 
 
 def noise(n: int, seed: int = 0) -> Split:
@@ -48,7 +59,7 @@ def test_learning_rate_may_stay_constant():
 
 def test_aims_are_smoothed_labels_and_weights_of_mean_one():
     labels = np.array([0, 0, 0, 1])
-    target, weight = aims(Recipe(label_smoothing=0.2), labels, 2)
+    target, weight = aims(Recipe(label_smoothing=0.2, class_weight=0.5), labels, 2)
     np.testing.assert_allclose(target, [[0.9, 0.1]] * 3 + [[0.1, 0.9]], rtol=1e-6)
     assert target.dtype == weight.dtype == np.float32
     # balanced weights 4/6 and 4/2, a ratio of 3; its square root

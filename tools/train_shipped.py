@@ -19,11 +19,10 @@ sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requir
 
 from helpers import RUNS, TutorialError  # noqa: E402
 from helpers.data import load, load_dataset  # noqa: E402
-from helpers.recipe import Recipe, answers, shipped_split, train_recipe  # noqa: E402
+from helpers.recipe import SHIPPED, Recipe, answers, shipped_split, train_recipe  # noqa: E402
 from helpers.training import describe, load_model, save_model  # noqa: E402
 
-RECIPE = Recipe(epochs=114, small=62, decay=36, mixup=0.2, teacher=0.5)
-TEACHER = Recipe(epochs=46, small=28, decay=14, mixup=0.0)
+TEACHER = replace(SHIPPED, epochs=46, small=28, decay=14, mixup=0.0, teacher=0.0)
 
 
 def shortened(recipe: Recipe, epochs: int) -> Recipe:
@@ -41,7 +40,7 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="FER-2013 (default: what dataset/ holds)")
-    parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
+    parser.add_argument("--epochs", type=int, default=SHIPPED.epochs)
     parser.add_argument("--teacher", type=Path, help="a model file (default: train one first)")
     parser.add_argument("--output", type=Path, default=RUNS / "emotion_cnn.keras")
     options = parser.parse_args()
@@ -56,12 +55,12 @@ def main() -> None:
         teacher, _ = load_model(options.teacher or kept)
     else:
         print("The teacher:")
-        recipe = shortened(TEACHER, max(1, round(options.epochs * TEACHER.epochs / RECIPE.epochs)))
+        recipe = shortened(TEACHER, max(1, round(options.epochs * TEACHER.epochs / SHIPPED.epochs)))
         state = RUNS / "shipped_teacher.npz"
         teacher, _ = train_recipe(recipe, learn, check, n_classes, state=state)
         teacher.save(kept)
         state.unlink()
-    recipe, state = shortened(RECIPE, options.epochs), RUNS / "shipped.npz"
+    recipe, state = shortened(SHIPPED, options.epochs), RUNS / "shipped.npz"
     soft = answers(teacher, learn.images)
     print("The network:")
     model, history = train_recipe(recipe, learn, check, n_classes, state=state, teacher=soft)
