@@ -33,7 +33,7 @@ def expand(names: list[str]) -> list[Path]:
 
 
 def predict_file(path: Path, model, classes: list[str], whole: bool) -> dict:
-    """Return `{file, faces: [{box, expression, probabilities}]}`, or `{file, error}`.
+    """Return `{file, faces: [{box, expression, probabilities, warnings}]}`, or `{file, error}`.
 
     A box is [left, top, right, bottom] in pixels of the file, seen upright.
     """
@@ -58,6 +58,7 @@ def predict_file(path: Path, model, classes: list[str], whole: bool) -> dict:
                 "box": [round(value * scale) for value in face.box],
                 "expression": classes[p.argmax()],
                 "probabilities": {c: round(float(v), 6) for c, v in zip(classes, p, strict=True)},
+                "warnings": faces.warnings(face),
             }
             for face, p in zip(found, probabilities, strict=True)
         ],
@@ -77,6 +78,7 @@ def describe(result: dict) -> str:
         names, values = list(face["probabilities"]), list(face["probabilities"].values())
         lines.append(f"  face {number} at {face['box']} {faces.in_words(values, names)}")
         lines.append("    " + "  ".join(f"{n} {v:.1%}" for n, v in zip(names, values, strict=True)))
+        lines += [f"    {sentence}" for sentence in face["warnings"]]
     return "\n".join(lines)
 
 

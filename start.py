@@ -59,8 +59,8 @@ def unsupported(python: str, system: str, machine: str, bits: int, macos: str = 
         return f"TensorFlow has no build for Intel Macs any more: use {need} ({home})."
     if f"{system} {machine}" not in MACHINES:
         return f"TensorFlow has no build for {system} {machine}: use {', '.join(MACHINES)}."
-    if macos and int(macos.split(".")[0]) < 14:
-        return f"The face detector has no build for macOS {macos}: update to 14 or later."
+    if macos and int(macos.split(".")[0]) < 12:
+        return f"TensorFlow has no build for macOS {macos}: update to 12 or later."
     return ""
 
 

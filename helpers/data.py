@@ -66,7 +66,7 @@ class Dataset:
 def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) -> Image.Image:
     """Decode any picture: upright, mode RGB, its longer side at most `max_side` pixels.
 
-    Transparency becomes white, 16 bits become 8, and of an animation the first frame counts.
+    Transparency becomes white, 16 or 32 bits become 8; of an animation the first frame counts.
 
     Raises:
         TutorialError: if it is no picture, is damaged, or has over 178 million pixels.
@@ -90,9 +90,12 @@ def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) ->
             image.load()
             with contextlib.suppress(Exception):  # damaged EXIF must not cost the picture
                 ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I"):  # 16 bits per pixel, perhaps stored in 32
-            levels = np.asarray(image).clip(0, 65535) >> 8
-            image = Image.fromarray(levels.astype(np.uint8))
+        if image.mode[0] in "IF":  # 16 bits per pixel, or 32, whole numbers or not
+            levels = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+            white = 65535
+            if not image.mode.startswith("I;16"):  # the file does not say what is white
+                white = next((w for w in (1, 255, 65535) if levels.max() <= w), levels.max())
+            image = Image.fromarray(np.rint(levels.clip(0, white) / white * 255).astype(np.uint8))
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         if image.has_transparency_data:
             image = image.convert("RGBA")

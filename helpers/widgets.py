@@ -134,8 +134,8 @@ def result_html(name: str, source, model, classes: Sequence[str], whole: bool = 
         found = [faces.whole_image(picture)] if whole else faces.find_faces(picture)
         probabilities = faces.classify(model, found)
         sentences = [
-            f"Face {number} {faces.in_words(p, classes)}."
-            for number, p in enumerate(probabilities, start=1)
+            " ".join([f"Face {number} {faces.in_words(p, classes)}.", *faces.warnings(face)])
+            for number, (face, p) in enumerate(zip(found, probabilities, strict=True), start=1)
         ] or ["No face was found. If it is one, tick “the whole picture is the face”."]
         if len(found) > MOST_FACES:
             sentences.append(f"Only the {MOST_FACES} largest are drawn with their probabilities.")

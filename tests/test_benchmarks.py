@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 FOLDER = ROOT / "benchmarks"
-SCRIPTS = ("input_pipeline", "scale", "prediction", "time_to_accuracy", "steps")
+SCRIPTS = ("input_pipeline", "scale", "prediction", "time_to_accuracy", "steps", "faces")
 Result = Callable[[str], tuple[dict, str]]  # from a script's name to its JSON and output
 
 
@@ -96,6 +96,45 @@ def test_our_ways_of_prediction_agree(result: Result) -> None:
         assert row["faces_per_second_on_1_core"]["median"] > 0
         assert 0 <= row["accuracy"] <= 1
     assert "A quick run leaves fer out." in found["notes"]
+
+
+def test_faces_are_timed_and_counted(result: Result) -> None:
+    rows = result("faces")[0]["rows"]
+    timed = [row for row in rows if "ms" in row]
+    assert len(timed) == 7 and all(row["ms"]["median"] > 0 for row in timed)
+    composed = [row for row in rows if "found_live" in row]
+    assert len(composed) == 6
+    for row in composed:
+        assert row["found"] > 0.8 and row["found_live"] > 0.8
+        assert row["faces"] > 0 and row["false_alarms"] <= 1
+    alarms = [row for row in rows if "without" in row["what"] or "parts" in row["what"]]
+    assert [(r["false_alarms"], r["false_alarms_live"]) for r in alarms] == [(0, 0)] * 2
+    (enlarged,) = [row for row in rows if row["what"] == "enlarged training images"]
+    assert 0 <= enlarged["found"] <= 1
+    assert all(0 <= row["same_answers"] <= 1 for row in rows if "same_answers" in row)
+
+
+def test_composed_pictures_hold_faces_where_they_say() -> None:
+    from faces import compose, hits
+    from PIL import Image
+
+    from helpers.faces import Face
+
+    scene = Image.new("RGB", (640, 480), "grey")
+    picture, middles = compose(scene, 60, 30, 10, np.random.default_rng(1))
+    assert picture.size == scene.size and 1 <= len(middles) <= 10
+    apart = np.abs(middles[:, None] - middles).max(axis=2) + 1000 * np.eye(len(middles))
+    assert apart.min() >= 2.2 * 60 - 1
+    for x, y in middles.astype(int):
+        assert picture.getpixel((x, y)) != scene.getpixel((x, y))
+
+    def face(x: float, y: float, side: float) -> Face:
+        return Face((x - side / 2, y - side / 2, x + side / 2, y + side / 2), None)
+
+    there = np.array([[100, 100], [300, 100]])
+    assert hits([face(110, 95, 66), face(300, 130, 60)], there, 60) == 1  # one too far off
+    assert hits([face(100, 100, 120), face(300, 100, 50)], there, 60) == 1  # one too large
+    assert hits([], there, 60) == 0
 
 
 def test_time_to_accuracy_keeps_whole_curves(result: Result) -> None:

@@ -98,13 +98,28 @@ def test_sixteen_bits_are_scaled_not_clipped():
         assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+@pytest.mark.parametrize("white", [1, 255, 65535, 1e6])
+def test_thirty_two_bits_are_scaled_by_what_must_be_white(white):
+    levels = np.array([[0, 0.2, 1, -1, np.nan, np.inf]], np.float32) * np.float32(white)
+    pixels = np.asarray(data.open_picture(encode(Image.fromarray(levels), "TIFF")))
+    assert pixels[0, :, 0].tolist() == [0, 51, 255, 0, 0, 0]
+    if white > 1:
+        whole = Image.fromarray(np.nan_to_num(levels[:, :4]).astype(np.int32))
+        pixels = np.asarray(data.open_picture(encode(whole, "TIFF")))
+        assert pixels[0, :, 0].tolist() == [0, 51, 255, 0]
+
+
 def test_other_modes():
     cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # red, as printers mix it
     red, green, blue = np.asarray(data.open_picture(encode(cmyk, "JPEG", quality=100)))[4, 4]
     assert red > 200 and green < 60 and blue < 60
 
-    for mode in ("1", "L", "P", "RGB"):
-        picture = data.open_picture(encode(Image.new("RGB", (8, 8), "white").convert(mode)))
+    for mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr", "F", "I", "I;16"):
+        white = Image.new("RGB", (8, 8), "white").convert("L" if mode[0] in "FI" else mode)
+        if mode[0] in "FI":
+            kinds = {"F": (np.float32, 1), "I": (np.int32, 257), "I;16": (np.uint16, 257)}
+            white = Image.fromarray(np.asarray(white).astype(kinds[mode][0]) * kinds[mode][1])
+        picture = data.open_picture(encode(white, "TIFF"))
         assert picture.mode == "RGB" and (np.asarray(picture) == 255).all()
 
 

@@ -55,7 +55,8 @@ def test_json_of_a_folder_is_the_documented_shape(capsys, photos, model):
     results = {item["file"].replace("\\", "/").split("/")[-1]: item for item in json.loads(out)}
     assert code == 0 and list(results) == ["astronaut.jpg", "notes.jpg", "wall.png"]
     (face,) = results["astronaut.jpg"]["faces"]
-    assert set(face) == {"box", "expression", "probabilities"}
+    assert set(face) == {"box", "expression", "probabilities", "warnings"}
+    assert face["warnings"] == []
     assert face["expression"] == "happy" and list(face["probabilities"]) == list(FER_CLASSES)
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     left, top, right, bottom = face["box"]

