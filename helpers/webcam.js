@@ -394,7 +394,7 @@ export default () => {
       });
       const found = answer?.faces.length ?? 0;
       result.textContent = !answer ? "" : !found ? "No face is seen."
-        : `${found > 1 ? `The largest of ${found} faces` : "The face"} looks ` +
+        : `Apparent expression${found > 1 ? ` of the largest of ${found} faces` : ""}: ` +
           words(answer.faces[0].p, answer.classes) + ".";
       average.textContent = summary();
       rate.textContent = speed;

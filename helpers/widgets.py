@@ -188,7 +188,7 @@ def explain(error: Exception) -> str:
 
 def spoken(*parts: str) -> str:
     """Return pieces of HTML as a place that a screen reader reads aloud when it changes."""
-    return f'<div role="status" aria-live="polite">{"".join(parts)}</div>'
+    return f'<div role="status" aria-live="polite" style="line-height:1.3">{"".join(parts)}</div>'
 
 
 class Networks:
@@ -421,7 +421,7 @@ class Teacher(ipywidgets.VBox):
         self.own = [_Own(number, name, record) for number, name in enumerate(names, start=1)]
         numbers = [(f"number {own.number}", own) for own in self.own]
         self.target = ipywidgets.Dropdown(
-            options=numbers, description="or upload for", style=_WIDE, layout={"width": "14em"}
+            options=numbers, description="or upload for", style=_WIDE, layout={"width": "16em"}
         )
         self.upload = Pictures(partial(self._safely, self._take))
         self.train = button("Train", self._train)
