@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import socket
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import psutil
 from conftest import ROOT
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from skimage.data import astronaut
 
 from helpers import BUILD
 from start import LAB
@@ -38,6 +41,22 @@ FLAGS = [
     # A lesson that needs the network would fail here: no name but this machine's is looked up.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
+# What every page remembers of itself: its camera's tracks, and the largest message it sent.
+MEMORY = """
+    window.tracks = [];
+    window.largest = 0;
+    const open = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+    if (open) navigator.mediaDevices.getUserMedia = async wanted => {
+        const stream = await open(wanted);
+        window.tracks.push(...stream.getTracks());
+        return stream;
+    };
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) {
+        window.largest = Math.max(window.largest, data.byteLength ?? data.size ?? data.length);
+        return send.call(this, data);
+    };
+"""
 OVERRIDES = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     # All cells stay in the page, so that one that is scrolled away can be asked too.
@@ -45,12 +64,30 @@ OVERRIDES = {
 }
 
 
-def call(address: str, method: str = "GET") -> object:
+def call(address: str, method: str = "GET", content: object = None) -> object:
     """Ask JupyterLab's server; return what its JSON says, None for an empty answer."""
     headers = {"Authorization": f"token {TOKEN}"}
-    request = urllib.request.Request(address, method=method, headers=headers)
+    body = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(address, body, headers, method=method)
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read() or "null")
+
+
+def fake_camera(path: Path) -> list[str]:
+    """Return the flags that give Chromium a camera: a portrait that moves to and fro.
+
+    Args:
+        path: an .mjpeg file to write; that format is one JPEG after the other.
+    """
+    frames = io.BytesIO()
+    for shift in (*range(0, 40, 4), *range(40, 0, -4)):
+        frame = Image.fromarray(astronaut()[:354, shift : shift + 472]).resize((640, 480))
+        frame.save(frames, "JPEG", quality=90)
+    path.write_bytes(frames.getvalue())
+    return [
+        "--use-fake-device-for-media-stream=fps=30",
+        f"--use-file-for-fake-video-capture={path}",
+    ]
 
 
 def free_port() -> int:
@@ -180,6 +217,7 @@ def opened(browser: Browser, address: str, stem: str) -> Iterator[Lesson]:
     """Open a notebook in a browser of its own, and end its kernel afterwards."""
     context = browser.new_context(viewport=LAPTOP)
     context.set_default_timeout(2 * MINUTE)
+    context.add_init_script(MEMORY)
     try:
         copy = call(f"{address}/api/contents/notebooks/{stem}.ipynb")["content"]
         code = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]

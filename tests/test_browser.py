@@ -7,15 +7,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
-from browser import FLAGS, MINUTE, Lesson, jupyterlab, opened
+from browser import FLAGS, MINUTE, Lesson, call, fake_camera, jupyterlab, opened
 from conftest import ROOT
 from PIL import Image
-from playwright.sync_api import Browser, Locator, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Playwright, expect, sync_playwright
 from skimage.data import astronaut
 
-from helpers import FER_CLASSES
+from helpers import FER_CLASSES, faces
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
@@ -23,7 +24,9 @@ WITHOUT_WIDGETS = ("01_explore_the_data", "03_build_the_cnn", "05_evaluate")
 AUGMENTATION = "02_preview_augmentation"
 TRAINING = "04_train_with_class_weights"
 WIDGETS = "06_classify_with_widgets"
+LIVE = "90_live"  # a notebook of these tests, with the demo alone
 
+DEMO = "widgets.demo()"
 ANSWER = re.compile(rf"Face 1 looks ({'|'.join(FER_CLASSES)}) \(\d+%\)")
 expect.set_options(timeout=MINUTE)  # a busy machine answers late, and that is no failure
 DRAWN = "img[src]:not([src='']):visible"
@@ -31,18 +34,32 @@ DRAWN = "img[src]:not([src='']):visible"
 
 # The scope is the module, so that Playwright's event loop is gone before other tests run.
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(
+    playwright: Playwright, chromium: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    flags = FLAGS + fake_camera(tmp_path_factory.mktemp("camera") / "portrait.mjpeg")
+    browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
 def lab(chromium: str, toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("lab")
     variables = {"TUTORIAL_DATASET": str(toy_folder), "TUTORIAL_RUNS": str(folder / "runs")}
+    new = nbformat.v4
     with jupyterlab(folder, TUTORIAL_PROFILE="quick", **variables) as address:
+        cells = [new.new_markdown_cell("far above\n\n" * 40) for _ in range(4)]
+        cells.append(new.new_code_cell(f"from helpers import widgets\n\n{DEMO}"))
+        kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        notebook = new.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        nbformat.write(notebook, folder / "notebooks" / f"{LIVE}.ipynb")
         yield address
 
 
@@ -70,8 +87,8 @@ def lesson(request: pytest.FixtureRequest, browser: Browser, lab: str) -> Iterat
 @pytest.fixture(autouse=True)
 def no_errors_in_the_console(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    if "lesson" in request.fixturenames:
-        lesson = request.getfixturevalue("lesson")
+    for name in {"lesson", "live"} & set(request.fixturenames):
+        lesson = request.getfixturevalue(name)
         complaints, lesson.complaints[:] = list(lesson.complaints), []
         assert complaints == []
 
@@ -120,6 +137,12 @@ def test_every_notebook_is_opened_here() -> None:
 @of(*WITHOUT_WIDGETS)
 def test_it_runs(lesson: Lesson) -> None:
     check_that_it_ran(lesson)
+
+
+def change_theme(lesson: Lesson, theme: str, light: str) -> None:
+    command = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    lesson.page.evaluate(command, theme)
+    expect(lesson.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
 
 
 # 02: sliders
@@ -201,8 +224,12 @@ def choose_files(lesson: Lesson, place: Locator, files: dict[str, bytes]) -> Non
         {"name": name, "mimeType": "image/*", "buffer": content} for name, content in files.items()
     ]
     with lesson.page.expect_file_chooser() as chooser:
-        place.get_by_role("button", name="Upload").click()
+        place.get_by_role("button", name="Upload").first.click()
     chooser.value.set_files(payload)
+
+
+def result_of(tool: Locator) -> Locator:
+    return tool.locator(".widget-html:visible").get_by_role("status")
 
 
 def as_file(pixels: np.ndarray, kind: str = "PNG") -> bytes:
@@ -215,7 +242,7 @@ def as_file(pixels: np.ndarray, kind: str = "PNG") -> bytes:
 def test_a_sample_gets_probabilities(lesson: Lesson) -> None:
     tool = box(lesson)
     tool.get_by_label("Sample").select_option(label="Grace Hopper")
-    result = tool.get_by_role("status")
+    result = result_of(tool)
     expect(result).to_contain_text("Grace Hopper")
     expect(result).to_contain_text(ANSWER)
     drawing = result.locator(DRAWN)
@@ -229,7 +256,7 @@ def test_a_sample_gets_probabilities(lesson: Lesson) -> None:
 def test_an_uploaded_portrait_gets_probabilities(lesson: Lesson) -> None:
     tool = box(lesson)
     choose_files(lesson, tool, {"portrait.png": as_file(astronaut())})
-    result = tool.get_by_role("status")
+    result = result_of(tool)
     expect(result).to_contain_text("portrait.png")
     expect(result).to_contain_text(ANSWER)
     lesson.picture("upload")
@@ -238,7 +265,7 @@ def test_an_uploaded_portrait_gets_probabilities(lesson: Lesson) -> None:
 @of(WIDGETS)
 def test_a_text_file_gets_a_sentence_and_breaks_nothing(lesson: Lesson) -> None:
     tool = box(lesson)
-    result = tool.get_by_role("status")
+    result = result_of(tool)
     choose_files(lesson, tool, {"notes.jpg": b"this is only text"})
     expect(result).to_contain_text("notes.jpg")
     expect(result).to_contain_text("not a picture")
@@ -254,7 +281,7 @@ def test_several_files_at_once_each_get_an_answer(lesson: Lesson) -> None:
     wall = np.full((300, 400, 3), 128, np.uint8)
     files = {"first.png": as_file(astronaut()), "notes.jpg": b"text", "wall.png": as_file(wall)}
     choose_files(lesson, tool, files)
-    answers = tool.get_by_role("status").locator("p", has=lesson.page.locator("b"))
+    answers = result_of(tool).locator("p", has=lesson.page.locator("b"))
     expect(answers).to_have_count(3)
     first, notes, empty = answers.all()
     expect(first).to_contain_text(ANSWER)
@@ -268,16 +295,24 @@ def test_several_files_at_once_each_get_an_answer(lesson: Lesson) -> None:
 
 
 @of(WIDGETS)
-def test_a_large_photograph_arrives(lesson: Lesson) -> None:
-    """JupyterLab drops messages above 10 MiB without a word, unless start.py's options hold."""
-    large = np.asarray(Image.fromarray(astronaut()).resize((2100, 2100)))
-    content = as_file(large, "BMP")
-    assert len(content) > 12 * 2**20
+def test_large_photographs_are_shrunk_and_upright_before_they_travel(lesson: Lesson) -> None:
+    side = Image.fromarray(astronaut()).resize((2900, 2900))
+    large = as_file(np.asarray(side), "BMP")
+    assert len(large) > 25_000_000
+    note = Image.Exif()
+    note[0x0112] = 6  # lies on its side, to be shown upright
+    lying = io.BytesIO()
+    side.transpose(Image.Transpose.ROTATE_90).save(lying, "JPEG", exif=note)
+    film = bytes(9_000_000)  # no picture, and too large to be sent in vain
+    files = {"large.bmp": large, "lying.jpg": lying.getvalue(), "film.avi": film}
     tool = box(lesson)
-    choose_files(lesson, tool, {"large.bmp": content})
-    result = tool.get_by_role("status")
-    expect(result).to_contain_text("large.bmp")
-    expect(result).to_contain_text(ANSWER)
+    lesson.page.evaluate("window.largest = 0")
+    choose_files(lesson, tool, files)
+    answers = result_of(tool).locator("p", has=lesson.page.locator("b"))
+    expect(answers).to_have_count(3)
+    for answer, words in zip(answers.all(), (ANSWER, ANSWER, "cannot open this"), strict=True):
+        expect(answer).to_contain_text(words)
+    assert 100_000 < lesson.page.evaluate("window.largest") < 2_000_000
 
 
 @of(WIDGETS)
@@ -287,12 +322,6 @@ def test_the_upload_built_in_the_lesson_answers_too(lesson: Lesson) -> None:
     expect(cell).to_contain_text("not a picture")
     choose_files(lesson, cell, {"portrait.png": as_file(astronaut())})
     expect(cell).to_contain_text(ANSWER)
-
-
-def change_theme(lesson: Lesson, theme: str, light: str) -> None:
-    command = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
-    lesson.page.evaluate(command, theme)
-    expect(lesson.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
 
 
 @of(AUGMENTATION, WIDGETS)
@@ -317,3 +346,260 @@ def test_it_can_be_read_in_the_dark_theme(lesson: Lesson) -> None:
     )
     assert text - ground > 3 * 128  # light letters on a dark ground
     change_theme(lesson, "JupyterLab Light", "true")  # the server remembers it for other notebooks
+
+
+# The webcam, and teaching it
+
+
+@pytest.fixture(scope="module")
+def live(browser: Browser, lab: str) -> Iterator[Lesson]:
+    """Return the demo after Run All, where outputs that are out of sight leave the page."""
+    settings = f"{lab}/lab/api/settings/@jupyterlab/notebook-extension:tracker"
+    call(settings, "PUT", {"raw": '{"windowingMode": "full"}'})
+    try:
+        with opened(browser, lab, LIVE) as lesson:
+            lesson.page.context.grant_permissions(["camera"], origin=lab)
+            lesson.run_all()
+            yield lesson
+    finally:
+        call(settings, "PUT", {"raw": "{}"})
+
+
+def tab(live: Lesson, name: str) -> Locator:
+    """Bring a tab of the demo to the front, and return what is below it."""
+    live.cell(DEMO).get_by_role("tab", name=name).click()
+    tabs = live.cell(DEMO).locator(".jp-OutputArea")
+    tabs.evaluate("tabs => tabs.scrollIntoView()")  # for the screenshots
+    return tabs.locator(".widget-tab-contents > :visible")
+
+
+def press(place: Locator, name: str) -> None:
+    place.get_by_role("button", name=name, exact=True).click()
+
+
+def check_sentence(place: Locator, words: str | re.Pattern) -> None:
+    expect(place.locator(".controls [role=status]")).to_contain_text(words)
+
+
+def tracks(live: Lesson) -> list[str]:
+    return live.page.evaluate("window.tracks.map(track => track.readyState)")
+
+
+def check_off(live: Lesson) -> None:
+    live.page.wait_for_function("window.tracks.every(track => track.readyState === 'ended')")
+    live.page.evaluate("window.tracks = []")
+
+
+def execute(live: Lesson, command: str) -> None:
+    live.page.evaluate("command => void window.jupyterapp.commands.execute(command)", command)
+
+
+def start(live: Lesson, name: str = "Webcam") -> Locator:
+    place = tab(live, name)
+    press(place, "Start")
+    expect(place.locator(".result")).to_contain_text("Apparent expression: ")
+    check_sentence(place, "The camera is on.")
+    return place
+
+
+SHOWN = """() => [...document.querySelectorAll(".emotion-webcam canvas")]
+    .find(canvas => canvas.offsetParent)?.toDataURL()"""
+
+
+def check_that_it_moves(live: Lesson) -> None:
+    before = live.page.evaluate(SHOWN)
+    live.page.wait_for_function(f"before => ({SHOWN})() !== before", arg=before)
+
+
+def test_frames_are_answered_and_the_portrait_looks_happy(live: Lesson) -> None:
+    live.picture("photographs")
+    place = tab(live, "Webcam")
+    check_sentence(place, "The camera is off.")
+    expect(place).to_contain_text("they do not leave this computer")
+    live.picture("webcam_off")
+    start(live)
+    expect(place.locator(".result")).to_contain_text(re.compile(r"expression: happy \d+%"))
+    expect(place.locator("li")).to_have_text([re.compile(rf"{name}\d+%") for name in FER_CLASSES])
+    expect(place.locator(".rate")).to_contain_text("frames/s")
+    expect(place.locator("canvas.history")).to_have_attribute(
+        "aria-label", re.compile("On average: happy")
+    )
+    check_that_it_moves(live)
+    live.picture("webcam_on")
+    for name in ("Teach it", "Webcam"):  # two views
+        expect(tab(live, name).locator(".result")).to_contain_text("happy")
+    assert tracks(live) == ["live"]
+
+
+def test_every_control_can_be_reached_with_the_keyboard(live: Lesson) -> None:
+    place = tab(live, "Webcam")
+    place.get_by_role("button", name="Start").focus()
+    for name in ("Stop", "Freeze"):
+        live.page.keyboard.press("Tab")
+        expect(place.get_by_role("button", name=name)).to_be_focused()
+    live.page.keyboard.press("Space")
+    check_sentence(place, "Frozen")
+    live.page.keyboard.press("Space")
+    check_sentence(place, "The camera is on.")
+
+
+def test_a_frozen_picture_stays_and_then_goes_on(live: Lesson) -> None:
+    place = tab(live, "Webcam")
+    press(place, "Freeze")
+    expect(place.get_by_role("button", name="Freeze", pressed=True)).to_be_visible()
+    live.page.wait_for_function(  # the portrait moves all the time
+        f"""() => {{
+            const [now, shown] = [performance.now(), ({SHOWN})()];
+            if (shown !== window.shown) Object.assign(window, {{shown, since: now}});
+            return now - window.since > 1000;
+        }}"""
+    )
+    expect(place.locator(".result")).to_contain_text("happy")
+    live.picture("webcam_frozen")
+    assert tracks(live) == ["live"]
+    press(place, "Freeze")
+    check_that_it_moves(live)
+
+
+def test_out_of_sight_or_out_of_the_page_it_keeps_the_camera(live: Lesson) -> None:
+    place, scroll = tab(live, "Webcam"), "document.querySelector('.jp-WindowedPanel-outer')"
+
+    def back(code: str) -> None:
+        assert tracks(live) == ["live"]
+        live.page.evaluate(code)
+        check_that_it_moves(live)
+        check_sentence(place, "The camera is on.")
+
+    live.page.evaluate(f"{scroll}.scrollTop = 0")
+    expect(place).not_to_be_in_viewport()
+    back(f"{scroll}.scrollTop = {scroll}.scrollHeight")
+    live.page.evaluate(  # as older JupyterLabs do it
+        """() => {
+            window.output = document.querySelector(".jp-Cell-outputWrapper");
+            window.parent_of_output = window.output.parentNode;
+            window.output.remove();
+        }"""
+    )
+    expect(place).to_have_count(0)
+    back("window.parent_of_output.append(window.output)")
+    assert tracks(live) == ["live"]
+
+
+@pytest.mark.parametrize(("theme", "is_light"), [("Dark", "false"), ("Light", "true")])
+def test_the_webcam_can_be_read_in_either_theme(live: Lesson, theme: str, is_light: str) -> None:
+    place = tab(live, "Webcam")
+    change_theme(live, f"JupyterLab {theme}", is_light)
+    text = place.locator("li").first
+    colour = text.evaluate("e => getComputedStyle(e).color.match(/\\d+/g).slice(0, 3).map(Number)")
+    assert (np.mean(colour) < 128) == (theme == "Light")
+    live.picture(f"webcam_{theme.lower()}")
+    tab(live, "Teach it")
+    live.picture(f"teach_{theme.lower()}")
+
+
+def test_own_classes_are_taught_shown_live_and_left_again(live: Lesson) -> None:
+    place = tab(live, "Teach it")
+    said = result_of(place)
+    press(place, "Train")
+    expect(said).to_contain_text("“smile” has no pictures yet")
+    press(place, "Record 1")
+    expect(said).to_contain_text(re.compile(r"Recorded \d+ pictures of “smile”"))
+    place.get_by_label("Name 2").fill("at sea")
+    place.get_by_label("or upload for").select_option("number 2")
+    with live.page.expect_file_chooser() as chooser:
+        press(place, "Upload pictures")
+    hopper = as_file(np.asarray(faces.portraits()["Grace Hopper"]))
+    files = [("a.png", hopper), ("b.txt", b"text"), ("c.png", hopper)]
+    chooser.value.set_files(
+        [{"name": name, "mimeType": "image/*", "buffer": content} for name, content in files]
+    )
+    expect(said).to_contain_text("Added 2 of 3 pictures. b.txt: This file is not a picture")
+    press(place, "Train")
+    expect(said).to_contain_text("the webcam now looks for: smile, at sea")
+    expect(place.locator("li")).to_have_text([re.compile(r"smile\d+%"), re.compile(r"at sea\d+%")])
+    expect(place.locator(".result")).to_contain_text("expression: smile")
+    live.picture("taught")
+    press(place, "Back to the network's classes")
+    expect(place.locator(".result")).to_contain_text("expression: happy")
+
+
+def test_stop_ends_the_cameras_track_and_so_does_a_page_that_is_left(live: Lesson) -> None:
+    place = tab(live, "Webcam")
+    press(place, "Stop")
+    check_off(live)
+    check_sentence(place, "The camera is off.")
+    expect(place.locator("li")).to_have_count(0)
+    start(live)
+    live.page.evaluate("window.dispatchEvent(new Event('pagehide'))")
+    check_off(live)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("NotReadableError", "in use by another program"),
+        ("NotAllowedError", "The camera was refused"),
+        ("WeirdError", "could not be started: WeirdError"),
+        ("", "http://localhost or over https"),
+    ],
+)
+def test_a_camera_that_cannot_be_had_gets_a_sentence(
+    live: Lesson, trouble: str, words: str
+) -> None:
+    place = tab(live, "Webcam")
+    live.page.evaluate(
+        """trouble => {
+            const refuse = () => Promise.reject(new DOMException("it is so", trouble));
+            const value = trouble ? {getUserMedia: refuse} : undefined;
+            Object.defineProperty(navigator, "mediaDevices", {value, configurable: true});
+        }""",
+        trouble,
+    )
+    press(place, "Start")
+    check_sentence(place, words)
+    live.picture(f"webcam_{trouble or 'insecure'}")
+    live.page.evaluate("delete navigator.mediaDevices")
+
+
+def test_a_refused_camera_gets_a_sentence(live: Lesson, lab: str) -> None:
+    place = tab(live, "Webcam")
+    live.page.context.clear_permissions()
+    press(place, "Start")
+    check_sentence(place, "The camera was refused")
+    live.page.context.grant_permissions(["camera"], origin=lab)
+
+
+def test_a_restarted_kernel_switches_the_camera_off(live: Lesson) -> None:
+    place = start(live)
+    execute(live, "notebook:restart-kernel")
+    live.page.locator(".jp-Dialog .jp-mod-accept").click()
+    check_off(live)
+    check_sentence(place, "Python was stopped or restarted")
+    live.picture("webcam_restarted")
+    expect(place.get_by_role("button", name="Start")).to_be_disabled()
+    live.wait_until_idle()
+
+
+def test_a_deleted_output_switches_the_camera_off(live: Lesson) -> None:
+    live.run_all()
+    start(live)
+    execute(live, "notebook:clear-all-cell-outputs")
+    expect(live.page.locator(".emotion-webcam")).to_have_count(0)
+    check_off(live)
+
+
+def test_no_camera_gets_a_sentence(
+    playwright: Playwright, chromium: str, lab: str, live: Lesson
+) -> None:
+    browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    try:
+        with opened(browser, lab, LIVE) as without:
+            without.page.context.grant_permissions(["camera"], origin=lab)
+            without.run_all()
+            place = tab(without, "Webcam")
+            press(place, "Start")
+            check_sentence(place, "No camera was found")
+            without.picture("webcam_none")
+            assert without.complaints == []
+    finally:
+        browser.close()

@@ -1,0 +1,446 @@
+// The webcam's half in the browser; the other is the class Webcam in widgets.py.
+//
+// One stream and one state belong to the model, and every view only draws them: a view that is
+// scrolled out of sight, or shown twice, changes nothing. A frame leaves when the answer to the
+// one before has come, so that none can pile up however slow Python is.
+
+const WIDTH = 480; // pixels of the frames sent; the picture on the screen keeps its own
+const QUALITY = 0.8; // of their JPEG
+const BUSY = 5, GONE = 60; // seconds without an answer
+const LOADING = 20; // the first answer waits for the network to be loaded
+const SMOOTH = 0.4, HISTORY = 30; // seconds
+
+const SENTENCES = {
+  off: "The camera is off.",
+  starting: "Waiting for the camera: allow it if the browser asks.",
+  loading: "The camera is on. The network is being loaded …",
+  on: "The camera is on.",
+  frozen: "Frozen: this picture stays, and no other is looked at.",
+  busy: "Python does not answer yet: a cell may be running, and the webcam goes on after it. " +
+    "If none is, run this cell again.",
+  gone: `Python has not answered for ${GONE} seconds, so the camera is off. Interrupt or restart ` +
+    "the kernel, then run this cell again.",
+  lost: "Python was stopped or restarted, so the camera is off. Run this cell again.",
+  taken: "The camera was unplugged or switched off. Press Start when it is back.",
+  insecure: "The browser gives the camera only to pages at http://localhost or over https: " +
+    "open this page at such an address.",
+};
+
+function reason(error) {
+  const known = {
+    NotAllowedError: "The camera was refused: allow it beside the browser's address bar, " +
+      "then press Start again.",
+    NotFoundError: "No camera was found: connect one and press Start again, or use photographs.",
+    NotReadableError: "The camera is in use by another program: close that one, " +
+      "then press Start again.",
+  };
+  known.SecurityError = known.NotAllowedError;
+  known.OverconstrainedError = known.NotFoundError;
+  known.AbortError = known.NotReadableError;
+  return known[error.name] ?? `The camera could not be started: ${error.name}: ${error.message}`;
+}
+
+const percent = (p) => `${Math.round(100 * p)}%`;
+const now = () => performance.now() / 1000;
+
+// Black or white, whichever can be read on this colour (#rrggbb).
+function ink(colour) {
+  const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+  return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff";
+}
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export default () => {
+  const views = new Set();
+  const video = document.createElement("video"); // never in the page: there it would pause
+  const shot = document.createElement("canvas"); // the frame that was sent last
+  video.muted = video.playsInline = true;
+
+  let model;
+  let phase = "off"; // or starting, on, frozen
+  let sentence = SENTENCES.off;
+  let attempt = 0; // counts the presses of Start and Stop, so that a late camera is noticed
+  let lost = false;
+  let stream, waiting, answer, bars, past, arrivals, drawn, notBefore, speed;
+
+  function forget() {
+    waiting = answer = bars = undefined;
+    past = [];
+    arrivals = [];
+    drawn = -1;
+    notBefore = 0;
+    speed = "";
+  }
+  forget();
+
+  function say(text) {
+    if (sentence === text) return;
+    sentence = text;
+    refresh();
+  }
+
+  function stop(text = SENTENCES.off) {
+    attempt += 1;
+    if (stream) tell({ off: true });
+    for (const track of stream?.getTracks() ?? []) {
+      track.onended = null;
+      track.stop();
+    }
+    stream = video.srcObject = null;
+    phase = "off";
+    sentence = text;
+    forget();
+    refresh();
+  }
+
+  function lose() {
+    lost = true;
+    stop(SENTENCES.lost);
+  }
+
+  function tell(content, buffers) {
+    if (lost) return;
+    try {
+      model.send(content, undefined, buffers);
+    } catch {
+      lose();
+    }
+  }
+
+  async function start() {
+    if (phase !== "off" || lost) return;
+    if (!navigator.mediaDevices?.getUserMedia) return stop(SENTENCES.insecure);
+    const mine = (attempt += 1);
+    phase = "starting";
+    sentence = SENTENCES.starting;
+    refresh();
+    try {
+      const size = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" };
+      const got = await navigator.mediaDevices.getUserMedia({ video: size, audio: false });
+      if (mine !== attempt) return got.getTracks().forEach((track) => track.stop());
+      stream = got;
+      stream.getTracks().forEach((track) => (track.onended = () => stop(SENTENCES.taken)));
+      video.srcObject = stream;
+      await video.play();
+    } catch (error) {
+      if (mine === attempt) stop(reason(error));
+      return;
+    }
+    if (mine !== attempt) return;
+    phase = "on";
+    sentence = SENTENCES.loading;
+    refresh();
+    requestAnimationFrame(tick);
+  }
+
+  function freeze() {
+    if (phase !== "on" && phase !== "frozen") return;
+    phase = phase === "on" ? "frozen" : "on";
+    sentence = SENTENCES[phase];
+    arrivals = [];
+    if (phase === "frozen") tell({ off: true });
+    else requestAnimationFrame(tick);
+    refresh();
+  }
+
+  function tick() {
+    if (phase !== "on") return;
+    requestAnimationFrame(tick);
+    if (waiting) {
+      const silence = now() - waiting.since;
+      if (silence > GONE) return stop(SENTENCES.gone);
+      if (silence > (answer ? BUSY : LOADING)) say(SENTENCES.busy);
+    }
+    if (video.currentTime === drawn || video.readyState < 2) return;
+    drawn = video.currentTime;
+    if (!waiting && now() >= notBefore) send();
+    for (const view of views) view.stale = true;
+    paint();
+  }
+
+  async function send() {
+    const tag = Math.random();
+    waiting = { tag, since: now() };
+    const scale = Math.min(1, WIDTH / video.videoWidth);
+    shot.width = Math.round(scale * video.videoWidth);
+    shot.height = Math.round(scale * video.videoHeight);
+    shot.getContext("2d").drawImage(video, 0, 0, shot.width, shot.height);
+    const blob = await new Promise((resolve) => shot.toBlob(resolve, "image/jpeg", QUALITY));
+    const bytes = await blob?.arrayBuffer();
+    if (waiting?.tag !== tag) return; // stopped meanwhile
+    if (bytes) tell({ tag, frame: true }, [bytes]);
+    else waiting = undefined;
+  }
+
+  function receive(content) {
+    if (!waiting || content?.tag !== waiting.tag) return; // an old answer, or none of ours
+    const time = now();
+    const took = time - waiting.since;
+    waiting = undefined;
+    if (content.say) {
+      notBefore = time + 1; // what went wrong will often go wrong again
+      return say(content.say);
+    }
+    if (phase === "on") say(content.note || SENTENCES.on);
+    smooth(content, time);
+    arrivals.push(time);
+    if (arrivals.length > 1 && arrivals[0] < time - 1) {
+      const rate = (arrivals.length - 1) / (time - arrivals[0]);
+      speed = `${rate.toFixed(1)} frames/s, the last answered in ${Math.round(1000 * took)} ms`;
+      arrivals = [time];
+    }
+    refresh();
+  }
+
+  // The bars follow the largest face, as an average in which what is older than SMOOTH fades.
+  function smooth(content, time) {
+    const same = bars && bars.classes.join("\n") === content.classes.join("\n");
+    if (!same) {
+      bars = undefined;
+      past = [];
+    }
+    const [face] = content.faces;
+    if (face) {
+      const [left, , right] = face.box;
+      const middle = (left + right) / 2;
+      const near = bars && Math.abs(bars.middle - middle) < right - left; // else someone else
+      const weight = near ? 1 - Math.exp(-(time - bars.time) / SMOOTH) : 1;
+      const before = near ? bars.p : face.p;
+      const p = face.p.map((value, k) => before[k] + weight * (value - before[k]));
+      bars = { p, time, middle, classes: content.classes, colours: content.colours };
+      face.p = p;
+    }
+    answer = content;
+    if (!past.length || time - past.at(-1).time >= 0.2) {
+      past.push({ time, p: face ? bars.p : null });
+      while (past[0].time < time - HISTORY) past.shift();
+    }
+  }
+
+  function words(p, classes) {
+    const order = p.map((_, k) => k).sort((a, b) => p[b] - p[a]);
+    return order.slice(0, 2).map((k) => `${classes[k]} ${percent(p[k])}`).join(", then ");
+  }
+
+  function summary() {
+    const seen = past.filter((moment) => moment.p);
+    if (!seen.length || !bars) return "";
+    const mean = bars.classes.map((_, k) => seen.reduce((s, m) => s + m.p[k], 0) / seen.length);
+    const none = 1 - seen.length / past.length;
+    return `On average: ${words(mean, bars.classes)}` +
+      (none > 0.01 ? `; no face ${percent(none)} of the time.` : ".");
+  }
+
+  function refresh() {
+    for (const view of views) {
+      view.stale = true;
+      view.update();
+    }
+    paint();
+  }
+
+  function paint() {
+    for (const view of views) {
+      if (!view.stale || !view.canvas.isConnected || !view.canvas.offsetParent) continue;
+      view.stale = false;
+      paintPicture(view.canvas);
+      paintHistory(view.history);
+    }
+  }
+
+  function paintPicture(canvas) {
+    const source = phase === "frozen" ? shot : video;
+    const [width, height] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
+    const context = canvas.getContext("2d");
+    if (phase === "off" || phase === "starting" || !width) {
+      return context.clearRect(0, 0, canvas.width, canvas.height);
+    }
+    if (canvas.width !== 640 || canvas.height !== Math.round((640 * height) / width)) {
+      canvas.width = 640;
+      canvas.height = Math.round((640 * height) / width);
+    }
+    context.setTransform(-1, 0, 0, 1, canvas.width, 0); // as in a mirror
+    context.drawImage(source, 0, 0, canvas.width, canvas.height);
+    context.resetTransform();
+    if (!answer) return;
+    const scale = canvas.width / answer.size[0];
+    context.font = "bold 20px sans-serif";
+    context.textBaseline = "middle";
+    answer.faces.forEach(({ box, p }, index) => {
+      const best = p.indexOf(Math.max(...p));
+      const [left, top, right, bottom] = box.map((value) => value * scale);
+      const x = canvas.width - right;
+      const many = answer.faces.length > 1 ? `${index + 1}: ` : "";
+      const text = `${many}${answer.classes[best]} ${percent(p[best])}`;
+      context.lineWidth = 4;
+      context.strokeStyle = context.fillStyle = answer.colours[best];
+      context.strokeRect(x, top, right - left, bottom - top);
+      const wide = context.measureText(text).width + 16;
+      const y = top >= 30 ? top - 30 : Math.min(bottom, canvas.height - 30);
+      const from = Math.max(0, Math.min(x - 2, canvas.width - wide));
+      context.fillRect(from, y, wide, 30);
+      context.fillStyle = ink(answer.colours[best]);
+      context.fillText(text, from + 8, y + 16);
+    });
+  }
+
+  // The shares of the classes over the last half minute, one above the other, the newest right.
+  function paintHistory(canvas) {
+    const ratio = window.devicePixelRatio || 1;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    if (!bars || !past.length) return;
+    const last = past.at(-1).time;
+    const x = (time) => width * (1 - (last - time) / HISTORY);
+    const floor = past.map(() => 0);
+    const { classes, colours } = bars;
+    classes.forEach((name, k) => {
+      const below = [...floor];
+      past.forEach(({ p }, i) => (floor[i] += p ? p[k] : 0));
+      context.fillStyle = colours[k];
+      context.beginPath();
+      for (let i = 0; i + 1 < past.length; i += 1) {
+        if (!past[i].p || !past[i + 1].p) continue; // no face: a gap
+        const [from, to] = [Math.floor(x(past[i].time)), Math.ceil(x(past[i + 1].time))];
+        context.rect(from, height * (1 - floor[i]), to - from, height * (floor[i] - below[i]));
+      }
+      context.fill();
+      const p = past.at(-1).p?.[k] ?? 0;
+      if (p * height < 14 || past.length < 2) return;
+      context.font = "12px sans-serif";
+      context.textAlign = "right";
+      context.textBaseline = "middle";
+      context.fillStyle = ink(colours[k]);
+      const long = context.measureText(name).width + 8;
+      if (long < x(last) - x(past[0].time)) {
+        context.fillText(name, width - 4, height * (1 - below.at(-1) - p / 2));
+      }
+    });
+  }
+
+  function render({ el }) {
+    el.classList.add("jupyter-widgets", "emotion-webcam");
+    const canvas = element("canvas", { role: "img", width: 640, height: 480 });
+    const history = element("canvas", { role: "img", class: "history" });
+    const status = element("p", { role: "status", "aria-live": "polite" });
+    const result = element("p", { class: "result" });
+    const list = element("ul", { "aria-label": "Probabilities" });
+    const average = element("p", { class: "small over-time" });
+    const rate = element("p", { class: "small rate" });
+    const place = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)
+      ? "do not leave this computer" : `go to ${location.hostname}, where Python runs`;
+    const promise = element("p", { class: "small" });
+    promise.textContent = `The camera's pictures are looked at once and forgotten: ` +
+      `they are not stored, and they ${place}.`;
+
+    const button = (name, action) => {
+      const made = element("button", { type: "button", class: "jupyter-button" }, name);
+      // aria-disabled, and not disabled, so that the keyboard stays where it is.
+      made.addEventListener("click", () => made.ariaDisabled !== "true" && action());
+      return made;
+    };
+    const begin = button("Start", start);
+    const end = button("Stop", () => stop());
+    const hold = button("Freeze", freeze);
+    const buttons = element("div", { role: "group", "aria-label": "Webcam" }, begin, end, hold);
+    const caption = element("p", { class: "small over-time" }, `The last ${HISTORY} seconds`);
+    el.append(
+      element("div", { class: "controls" }, buttons, status),
+      element(
+        "div", { class: "columns" },
+        element("div", { class: "picture" }, canvas),
+        element("div", { class: "answers" }, result, list, caption, history, average, rate),
+      ),
+      promise,
+    );
+
+    let rows = [];
+    let built = "";
+    function build(classes, colours) {
+      rows = classes.map((name, k) => {
+        const bar = element("i");
+        const value = element("span", { class: "value" });
+        bar.style.background = colours[k];
+        const track = element("span", { class: "track", "aria-hidden": "true" }, bar);
+        return { bar, value, row: element("li", {}, element("span", {}, name), track, value) };
+      });
+      list.replaceChildren(...rows.map(({ row }) => row));
+    }
+
+    function update() {
+      if (status.textContent !== sentence) status.textContent = sentence;
+      begin.ariaDisabled = String(phase !== "off" || lost);
+      end.ariaDisabled = String(phase === "off");
+      hold.ariaDisabled = String(phase !== "on" && phase !== "frozen");
+      hold.ariaPressed = String(phase === "frozen");
+      el.dataset.phase = phase;
+      const names = bars ? bars.classes.join("\n") : "";
+      if (names !== built) {
+        built = names;
+        build(bars?.classes ?? [], bars?.colours ?? []);
+      }
+      rows.forEach(({ bar, value }, k) => {
+        bar.style.width = percent(bars.p[k]);
+        value.textContent = percent(bars.p[k]);
+      });
+      const found = answer?.faces.length ?? 0;
+      result.textContent = !answer ? "" : !found ? "No face is seen."
+        : `Apparent expression${found > 1 ? ` of the largest of ${found} faces` : ""}: ` +
+          words(answer.faces[0].p, answer.classes) + ".";
+      average.textContent = summary();
+      rate.textContent = speed;
+      canvas.ariaLabel = phase === "off" ? "The camera's picture: off" :
+        `The camera's picture. ${result.textContent}`;
+      history.ariaLabel = `The last ${HISTORY} seconds. ${average.textContent}`;
+      history.hidden = caption.hidden = !bars;
+    }
+
+    const view = { canvas, history, update, stale: true };
+    views.add(view);
+    update();
+    paint();
+    const resized = new ResizeObserver(() => { // also when it comes back into sight
+      view.stale = true;
+      paint();
+    });
+    resized.observe(el);
+    return () => {
+      resized.disconnect();
+      views.delete(view);
+      // A cell that is run again takes its view away for a moment; an output that was deleted
+      // or a notebook that was closed does so for good.
+      setTimeout(() => views.size || phase === "off" || stop(), 1000);
+    };
+  }
+
+  function initialize({ model: given }) {
+    model = given;
+    model.on("msg:custom", receive);
+    model.on("comm_live_update", lose); // the kernel is being restarted
+    const kernel = model.widget_manager?.kernel;
+    const ended = (_, status) => {
+      if (["restarting", "autorestarting", "terminating", "dead"].includes(status)) lose();
+    };
+    kernel?.statusChanged?.connect(ended);
+    kernel?.disposed?.connect(lose);
+    const leave = () => stop();
+    window.addEventListener("pagehide", leave);
+    return () => {
+      kernel?.statusChanged?.disconnect(ended);
+      kernel?.disposed?.disconnect(lose);
+      window.removeEventListener("pagehide", leave);
+      lose();
+    };
+  }
+
+  return { initialize, render };
+};
