@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from helpers import TutorialError, class_colours
-
-if TYPE_CHECKING:
-    from helpers.evaluation import Calibration
+from helpers.evaluation import Calibration, confusion_counts
 
 INK, GREY, PALE = "#222222", "#767676", "#E3E6EA"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#222222", "#E69F00")
@@ -30,6 +26,8 @@ HATCHES = ("", "////", "....")
 
 def style() -> None:
     """Set the look of all figures; call it once, before the first."""
+    import seaborn as sns  # takes as long to load as all the rest here
+
     sns.set_theme(context="notebook", style="ticks", font_scale=0.85, palette=SERIES)
     mpl.rc("figure", dpi=96)
     mpl.rc("figure.constrained_layout", use=True, h_pad=0.08, w_pad=0.08)
@@ -150,7 +148,7 @@ def confusion_matrix(
 
     `normalize` shows percent of each row, so that the diagonal is the recall.
     """
-    from helpers.evaluation import confusion_counts  # TensorFlow comes with it
+    import seaborn as sns
 
     counts = confusion_counts(labels, predicted, len(classes))
     support = counts.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Live curves while a network trains, and the widgets that classify a picture."""
+"""The widgets that classify a picture."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import ipywidgets
-import keras
-import numpy as np
-from IPython import get_ipython
-from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
-from helpers import FER_CLASSES, TutorialError, data, evaluation, faces, plots, training
+from helpers import FER_CLASSES, TutorialError, data, evaluation, faces, plots
 
 # A message to the kernel holds 10 MiB, and all files chosen at once travel in one message.
 # start.py has JupyterLab take ten times as much.
@@ -38,60 +34,6 @@ def png(figure: Figure, dpi: int = 92) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
-
-
-class LiveCurves(keras.callbacks.Callback):
-    """Redraw loss and accuracy below the cell after every epoch, in place.
-
-    The last drawing stays as a plain picture. Outside a notebook nothing is shown.
-
-    Args:
-        title: what is being trained.
-        reference: the `History.log` of another training, drawn in grey.
-    """
-
-    def __init__(self, title: str = "", reference: Mapping[str, Sequence[float]] | None = None):
-        super().__init__()
-        self.title, self.reference = title, reference
-        self.log: dict[str, list[float]] = {}
-        shell = get_ipython()
-        self._shell = shell if hasattr(shell, "kernel") else None
-        self._open()
-
-    def _open(self) -> None:
-        # An empty place in the cell, claimed before training starts: a training on a thread
-        # would otherwise draw into whichever cell runs at that moment.
-        if self._shell is not None:
-            self._cell = self._shell.execution_count
-            self._place = display(HTML(""), display_id=True)
-
-    def on_train_begin(self, logs=None) -> None:
-        self.log = {}
-        in_main = threading.current_thread() is threading.main_thread()
-        if self._shell is not None and in_main and self._shell.execution_count != self._cell:
-            self._open()  # made in one cell, used in another
-
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
-        for name, value in (logs or {}).items():
-            values = self.log.setdefault(name, [])
-            values += [np.nan] * (epoch - len(values))  # a resumed training starts later
-            values.append(float(value))
-        if self._shell is not None:
-            self._place.update(Image(data=png(self.figure()), alt=self.describe()))
-
-    def figure(self) -> Figure:
-        """Draw what was logged so far; not registered with pyplot, so nothing piles up."""
-        figure = Figure(figsize=(10, 3.4), layout="constrained")
-        for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            if self.reference:
-                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
-            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
-        return figure
-
-    def describe(self) -> str:
-        """Say the last epoch in words, for those who cannot see the curves."""
-        last = ", ".join(f"{name} {values[-1]:.3g}" for name, values in self.log.items())
-        return f"Learning curves after epoch {len(self.log.get('loss', ()))}: {last}"
 
 
 def result_figure(picture, found: Sequence[faces.Face], probabilities, classes) -> Figure:
@@ -212,8 +154,7 @@ def classifier_box(
 
     @functools.cache
     def load(path) -> tuple:
-        model, info = training.load_model(path, FER_CLASSES)
-        return evaluation.faster(model), info
+        return evaluation.load_faster(path, FER_CLASSES)
 
     def say(*parts: str) -> None:
         result.value = f'<div role="status" aria-live="polite">{"".join(parts)}</div>'
