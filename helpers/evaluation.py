@@ -23,8 +23,6 @@ from helpers.data import Dataset, grouped_split, subset
 if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
     import keras
 
-Answers = Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width) to float32 (n, k)
-
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -149,7 +147,7 @@ def predict(
     return result
 
 
-def faster(model: keras.Model, kept: Path | None = None) -> Answers:
+def faster(model: keras.Model, kept: Path | None = None) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that answers as `predict` does, in a sixth of the time, on any thread.
 
     LiteRT runs the network with weights rounded to 8 bits: on 3,589 test images of FER-2013,
@@ -184,7 +182,7 @@ def faster(model: keras.Model, kept: Path | None = None) -> Answers:
         return slow
 
 
-def load_faster(path: Path, classes: Sequence[str] = ()) -> tuple[Answers, dict]:
+def load_faster(path: Path, classes: Sequence[str] = ()) -> tuple[Callable, dict]:
     """Return what `faster` makes of a model file, and its sidecar, as `training.load_model` does.
 
     From the second time on this loads no TensorFlow, which saves ten seconds and much memory.

@@ -26,16 +26,20 @@ HATCHES = ("", "////", "....")
 
 def style() -> None:
     """Set the look of all figures; call it once, before the first."""
-    import seaborn as sns  # takes as long to load as all the rest here
-
-    sns.set_theme(context="notebook", style="ticks", font_scale=0.85, palette=SERIES)
+    # seaborn's theme "ticks" at a font scale of .85, without the seconds that seaborn takes.
+    mpl.rc("font", size=10.2, **{"sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans"]})
+    mpl.rc("axes", labelsize=10.2, labelcolor=".15", linewidth=1.25, axisbelow=True)
+    mpl.rc("axes", edgecolor=GREY, prop_cycle=mpl.cycler(color=SERIES))
+    mpl.rc(("xtick.major", "ytick.major"), size=6, width=1.25)
+    mpl.rc("grid", linewidth=1)
+    mpl.rc("patch", edgecolor="w", force_edgecolor=True)
+    mpl.rc("text", color=".15")
     mpl.rc("figure", dpi=96)
     mpl.rc("figure.constrained_layout", use=True, h_pad=0.08, w_pad=0.08)
     mpl.rc("axes", titlelocation="left", titlesize=11.5, titleweight="bold", titlepad=10)
-    mpl.rc("axes", edgecolor=GREY)
     mpl.rc("axes.spines", top=False, right=False)
-    mpl.rc(("xtick", "ytick"), color=GREY, labelcolor=INK)
-    mpl.rc("legend", frameon=False)
+    mpl.rc(("xtick", "ytick"), color=GREY, labelcolor=INK, labelsize=9.35)
+    mpl.rc("legend", frameon=False, fontsize=9.35, title_fontsize=10.2)
 
 
 def image_grid(

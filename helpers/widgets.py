@@ -152,9 +152,7 @@ def classifier_box(
     shown: list[tuple[str, object]] = []
     lock = threading.RLock()  # newer kernels answer widgets on several threads
 
-    @functools.cache
-    def load(path) -> tuple:
-        return evaluation.load_faster(path, FER_CLASSES)
+    load = functools.cache(lambda path: evaluation.load_faster(path, FER_CLASSES))
 
     def say(*parts: str) -> None:
         result.value = f'<div role="status" aria-live="polite">{"".join(parts)}</div>'
