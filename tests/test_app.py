@@ -124,7 +124,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """An empty page; whatever is opened in it makes no complaint and asks only this computer."""
     context = browser.new_context(viewport=LAPTOP)
-    context.set_default_timeout(2 * MINUTE)
+    context.set_default_timeout(5 * MINUTE)  # the first page waits for TensorFlow
     page, complaints = context.new_page(), []
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -192,6 +192,8 @@ def test_it_is_ready_answers_and_ends_its_kernel_when_closed(server: Server, pag
     server.wait_for_kernels(1)
     page.close(run_before_unload=True)
     server.wait_for_kernels(0)
+    noise = server.errors.read_text("utf-8").splitlines()
+    assert [line for line in noise if "IPKernelApp" not in line] == []  # start.py silences those
 
 
 def test_it_answers_to_this_computer_and_to_who_has_the_token(server: Server, page: Page) -> None:
