@@ -1,6 +1,7 @@
 """Set the tutorial up and open it; needs nothing but Python 3.11, 3.12 or 3.13.
 
     python start.py            set up, then open the first notebook in JupyterLab
+    python start.py app        set up, then open the demo, a page that needs no data
     python start.py test       set up, then run the tests (what follows goes to pytest)
     python start.py run        set up, then execute all notebooks into build/*.html
 
@@ -36,6 +37,7 @@ LAB = (
 # command: what the environment's Python is given, and the list of packages to install
 COMMANDS = {
     "lab": (LAB.split(), "requirements.txt"),
+    "app": (["app/serve.py"], "requirements.txt"),
     "test": (["-m", "pytest"], "requirements-dev.txt"),
     "run": (["tools/run_notebooks.py"], "requirements.txt"),
 }
@@ -123,27 +125,26 @@ def install(requirements: str) -> None:
 def main() -> int:
     python, bits = "{}.{}".format(*sys.version_info), 64 if sys.maxsize > 2**32 else 32
     system, machine, macos = platform.system(), platform.machine(), platform.mac_ver()[0]
-    refusal = unsupported(python, system, machine, bits, macos)
-    if refusal:
+    if refusal := unsupported(python, system, machine, bits, macos):
         sys.exit(refusal)
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="lab")
     parser.add_argument("--prepare-only", action="store_true", help="set up and stop there")
-    parser.add_argument("--no-browser", action="store_true", help="print JupyterLab's address")
-    parser.add_argument("--port", type=int, default=8888, help="if taken, the next free one")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument("--port", type=int, help="if taken, the next free one")
     options, rest = parser.parse_known_args()
-    if options.command == "lab":
-        if rest:
-            parser.error(f"unknown: {' '.join(rest)}")
-        rest = [f"--port={options.port}"] + ["--no-browser"] * options.no_browser
+    if options.command == "lab" and rest:
+        parser.error(f"unknown: {' '.join(rest)}")
+    rest += [f"--port={options.port}"] * bool(options.port)
+    rest += ["--no-browser"] * options.no_browser
     arguments, requirements = COMMANDS[options.command]
     install(requirements)
     # The variables of an activated environment, so that `!python` in a cell is its Python.
     env = dict(os.environ, VIRTUAL_ENV=str(VENV), JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1")
     env["PATH"] = os.pathsep.join([str(BIN), env.get("PATH", "")])
     env.pop("PYTHONHOME", None)
-    code = call(PYTHON, "-m", "helpers.sources", env=env)
+    code = 0 if options.command == "app" else call(PYTHON, "-m", "helpers.sources", env=env)
     if code or options.prepare_only:
         return code
     if options.command == "lab":

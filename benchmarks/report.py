@@ -20,10 +20,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import BUILD, TutorialError  # noqa: E402
+from helpers import BUILD, TutorialError, replacing  # noqa: E402
 from helpers.data import Dataset, load, load_dataset  # noqa: E402
 from helpers.toy_faces import write_toy_faces  # noqa: E402
-from helpers.training import replacing  # noqa: E402
 
 T = TypeVar("T")
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -6,8 +6,8 @@ kind of error that a learner may see. The rest, each importing only from those a
 toy_faces   draws the offline data set
 sources     finds, unpacks or downloads the images
 data        decodes, loads, checks and splits them
-network     the lesson's network, the shipped one, and their augmentation
-training    batches, class weights, resuming; saving and loading models
+network     the lesson's network, the shipped one, a new last layer; augmentation
+training    batches, class weights, resuming, live curves; saving and loading models
 recipe      the training that lesson 7 arrives at, with all its switches
 evaluation  which model to score; predictions, scores, intervals, calibration
 plots       every chart that appears more than once
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,8 @@ FER_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"
 
 # Okabe and Ito's palette, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#7F7F7F", "#0072B2", "#56B4E9")
+
+SUFFIXES = (".keras", ".h5")  # of a saved model
 
 PROFILES = ("quick", "standard", "full")
 
@@ -74,6 +77,36 @@ def class_colours(classes: Sequence[str]) -> list[str]:
     """Return one hex colour per class; the seven expressions keep theirs in every figure."""
     known = dict(zip(FER_CLASSES, _COLOURS, strict=True))
     return [known.get(name, _COLOURS[index % len(_COLOURS)]) for index, name in enumerate(classes)]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Let the caller write a file beside `path`, then put it in its place in one step."""
+    partial = path.with_name(f".partial_{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise TutorialError(
+            f"{path} could not be written ({error.strerror or error}): make room, or choose "
+            "another place; what was there before still is."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return the path of a model's description: model.keras.json for model.keras."""
+    return Path(f"{path}.json")
+
+
+def read_sidecar(path: Path) -> dict:
+    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
+    try:
+        info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 # TensorFlow reads these when it is first imported.

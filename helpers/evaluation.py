@@ -11,24 +11,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 import helpers
-from helpers import IMAGE_SIZE, SEED, TutorialError
+from helpers import IMAGE_SIZE, SEED, SUFFIXES, TutorialError, read_sidecar, replacing
 from helpers.data import Dataset, grouped_split, subset
-from helpers.network import build_cnn
-from helpers.training import (
-    SUFFIXES,
-    compile_model,
-    describe,
-    load_model,
-    read_sidecar,
-    replacing,
-    train,
-)
+
+if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
+    import keras
 
 
 @dataclass(frozen=True)
@@ -84,6 +77,9 @@ def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelF
         data: its classes and kind decide what fits.
         prefer: "yours" or "shipped": which comes first where there are both.
     """
+    from helpers.network import build_cnn
+    from helpers.training import compile_model, describe, load_model, train
+
     order = [prefer, "yours", "shipped", "stand-in"]
     for file in sorted(candidates(data), key=lambda file: order.index(file.origin)):
         made_for = file.info.get("settings", {}).get("profile", helpers.profile())
@@ -151,23 +147,23 @@ def predict(
     return result
 
 
-def faster(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def faster(model: keras.Model, kept: Path | None = None) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that answers as `predict` does, in a sixth of the time, on any thread.
 
     LiteRT runs the network with weights rounded to 8 bits: of the shipped network's answers to
     3,589 test images of FER-2013, 99.8% were the same, and no probability moved by more than 0.03
-    (benchmarks/prediction.py). The first conversion takes seconds and is kept in `RUNS`. What
-    cannot be converted is answered by `predict`.
+    (benchmarks/prediction.py). The first conversion takes seconds and is kept: in `RUNS`, if not
+    said otherwise. What cannot be converted is answered by `predict`.
     """
+    import tensorflow as tf
+
     slow = functools.partial(predict, model)
     try:
-        parts = (model.to_json().encode(), *(weight.tobytes() for weight in model.get_weights()))
-        path = helpers.RUNS / f"faster-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.tflite"
+        weights = (weight.tobytes() for weight in model.get_weights())
+        kept = kept or _place(model.to_json().encode(), *weights)
         with helpers.quiet_stderr():
-            kept = path.read_bytes() if path.is_file() else b""
-            content, checksum = kept[:-32], kept[-32:]
-            if hashlib.sha256(content).digest() == checksum:
-                return functools.partial(slow, batch_size=64, run=_litert(content))
+            if run := _kept(kept):
+                return functools.partial(slow, batch_size=64, run=run)
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 model.export(folder, verbose=False)
                 converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -178,12 +174,40 @@ def faster(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         if not np.allclose(fast(noise), slow(noise), rtol=0, atol=0.1):
             return slow
         with suppress(OSError, TutorialError):  # a folder that is read-only
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as partial:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(kept) as partial:
                 partial.write_bytes(content + hashlib.sha256(content).digest())
         return fast
     except Exception:  # TensorFlow raises any kind, and LiteRT may be missing
         return slow
+
+
+def load_faster(path: Path, classes: Sequence[str] = ()) -> tuple[Callable, dict]:
+    """Return what `faster` makes of a model file, and its sidecar, as `training.load_model` does.
+
+    From the second time on this loads no TensorFlow, which saves ten seconds and much memory.
+    """
+    info, kept = read_sidecar(path), None
+    if names := info.get("classes"):
+        with suppress(Exception), helpers.quiet_stderr():
+            kept = _place(Path(path).read_bytes(), repr(names).encode())
+            if run := _kept(kept):
+                network = SimpleNamespace(input_shape=[None] * 4, output_shape=[None, len(names)])
+                return functools.partial(predict, network, batch_size=64, run=run), info
+    from helpers.training import load_model
+
+    model, info = load_model(path, classes)
+    return faster(model, kept), info
+
+
+def _place(*parts: bytes) -> Path:
+    return helpers.RUNS / f"faster-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.tflite"
+
+
+def _kept(path: Path) -> Callable[[np.ndarray], np.ndarray] | None:
+    kept = path.read_bytes() if path.is_file() else b""
+    content, checksum = kept[:-32], kept[-32:]
+    return _litert(content) if hashlib.sha256(content).digest() == checksum else None
 
 
 def _litert(content: bytes) -> Callable[[np.ndarray], np.ndarray]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -336,7 +335,7 @@ def classify(model, faces: Sequence[Face]) -> np.ndarray:
     """
     crops = np.array([face.crop for face in faces], np.uint8)
     crops = crops.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)  # also where there is none
-    return evaluation.predict(model, crops) if isinstance(model, keras.Model) else model(crops)
+    return evaluation.predict(model, crops) if hasattr(model, "predict") else model(crops)
 
 
 def in_words(probabilities: np.ndarray, classes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Batches, class weights, a training that can be resumed, and models on disk."""
+"""Batches, class weights, a training that can be resumed and watched, and models on disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import csv
 import functools
 import hashlib
+import io
 import itertools
 import json
 import logging
@@ -14,26 +15,36 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from IPython import get_ipython
+from IPython.display import HTML, Image, display
+from matplotlib.figure import Figure
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm.auto import tqdm
 
-from helpers import IMAGE_SIZE, SEED, TutorialError
+from helpers import (
+    IMAGE_SIZE,
+    SEED,
+    SUFFIXES,
+    TutorialError,
+    read_sidecar,
+    replacing,
+    sidecar_path,
+)
 from helpers.data import Dataset, Split
 
 # Keras would say of every .h5 file that its format is an old one, and TensorFlow of every second
 # network or size of image that it had to make a graph for it.
 for talkative in ("absl", "tensorflow"):
     logging.getLogger(talkative).setLevel(logging.ERROR)
-
-SUFFIXES = (".keras", ".h5")
 
 
 class TrainingInterrupted(TutorialError):  # noqa: N818
@@ -358,6 +369,64 @@ def read_checkpoint(path: Path) -> dict:
     return state
 
 
+class LiveCurves(keras.callbacks.Callback):
+    """Redraw loss and accuracy below the cell after every epoch, in place.
+
+    The last drawing stays as a plain picture. Outside a notebook nothing is shown.
+
+    Args:
+        title: what is being trained.
+        reference: the `History.log` of another training, drawn in grey.
+    """
+
+    def __init__(self, title: str = "", reference: Mapping[str, Sequence[float]] | None = None):
+        super().__init__()
+        self.title, self.reference = title, reference
+        self.log: dict[str, list[float]] = {}
+        shell = get_ipython()
+        self._shell = shell if hasattr(shell, "kernel") else None
+        self._open()
+
+    def _open(self) -> None:
+        # An empty place in the cell, claimed before training starts: a training on a thread
+        # would otherwise draw into whichever cell runs at that moment.
+        if self._shell is not None:
+            self._cell = self._shell.execution_count
+            self._place = display(HTML(""), display_id=True)
+
+    def on_train_begin(self, logs=None) -> None:
+        self.log = {}
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._shell is not None and in_main and self._shell.execution_count != self._cell:
+            self._open()  # made in one cell, used in another
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        for name, value in (logs or {}).items():
+            values = self.log.setdefault(name, [])
+            values += [np.nan] * (epoch - len(values))  # a resumed training starts later
+            values.append(float(value))
+        if self._shell is not None:
+            drawn = io.BytesIO()
+            self.figure().savefig(drawn, format="png", dpi=92)
+            self._place.update(Image(data=drawn.getvalue(), alt=self.describe()))
+
+    def figure(self) -> Figure:
+        """Draw what was logged so far; not registered with pyplot, so nothing piles up."""
+        from helpers import plots
+
+        figure = Figure(figsize=(10, 3.4), layout="constrained")
+        for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            if self.reference:
+                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
+            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
+        return figure
+
+    def describe(self) -> str:
+        """Say the last epoch in words, for those who cannot see the curves."""
+        last = ", ".join(f"{name} {values[-1]:.3g}" for name, values in self.log.items())
+        return f"Learning curves after epoch {len(self.log.get('loss', ()))}: {last}"
+
+
 def restore(model: keras.Model, state: dict) -> History:
     """Set the variables of a compiled model as they were; return what it went through."""
     with model.distribute_strategy.scope():
@@ -415,27 +484,6 @@ def _name(augment: Callable | None) -> str | None:
 
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Let the caller write a file beside `path`, then put it in its place in one step."""
-    partial = path.with_name(f".partial_{path.name}")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise TutorialError(
-            f"{path} could not be written ({error.strerror or error}): make room, or choose "
-            "another place; what was there before still is."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def sidecar_path(path: Path) -> Path:
-    """Return the path of a model's description: model.keras.json for model.keras."""
-    return _beside(Path(path), ".json")
 
 
 def check_output(path: Path) -> Path:
@@ -524,15 +572,6 @@ def load_model(path: Path, classes: Sequence[str] = ()) -> tuple[keras.Model, di
             f"classes ({', '.join(info['classes'])}): choose a model that fits."
         )
     return model, info
-
-
-def read_sidecar(path: Path) -> dict:
-    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
-    try:
-        info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return info if isinstance(info, dict) else {}
 
 
 def _history(saved: dict) -> History:

@@ -1,4 +1,4 @@
-"""Live curves while a network trains, and the widgets that classify pictures and the webcam."""
+"""The widgets that classify pictures and the webcam, and learn what you teach them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,12 @@ from pathlib import Path
 
 import anywidget
 import ipywidgets
-import keras
 import numpy as np
-import tensorflow as tf
 import traitlets
-from IPython import get_ipython
-from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
-from helpers import (
-    FER_CLASSES,
-    TutorialError,
-    class_colours,
-    data,
-    evaluation,
-    faces,
-    plots,
-    training,
-)
+from helpers import FER_CLASSES, TutorialError, class_colours, data, evaluation, faces, plots
 
 MOST_PICTURES, MOST_FACES = 20, 10  # shown at once
 MOST_BYTES = 8_000_000  # of a file or a frame: a message to the kernel holds 10 MiB
@@ -62,60 +49,6 @@ def png(figure: Figure, dpi: int = 92) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
-
-
-class LiveCurves(keras.callbacks.Callback):
-    """Redraw loss and accuracy below the cell after every epoch, in place.
-
-    The last drawing stays as a plain picture. Outside a notebook nothing is shown.
-
-    Args:
-        title: what is being trained.
-        reference: the `History.log` of another training, drawn in grey.
-    """
-
-    def __init__(self, title: str = "", reference: Mapping[str, Sequence[float]] | None = None):
-        super().__init__()
-        self.title, self.reference = title, reference
-        self.log: dict[str, list[float]] = {}
-        shell = get_ipython()
-        self._shell = shell if hasattr(shell, "kernel") else None
-        self._open()
-
-    def _open(self) -> None:
-        # An empty place in the cell, claimed before training starts: a training on a thread
-        # would otherwise draw into whichever cell runs at that moment.
-        if self._shell is not None:
-            self._cell = self._shell.execution_count
-            self._place = display(HTML(""), display_id=True)
-
-    def on_train_begin(self, logs=None) -> None:
-        self.log = {}
-        in_main = threading.current_thread() is threading.main_thread()
-        if self._shell is not None and in_main and self._shell.execution_count != self._cell:
-            self._open()  # made in one cell, used in another
-
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
-        for name, value in (logs or {}).items():
-            values = self.log.setdefault(name, [])
-            values += [np.nan] * (epoch - len(values))  # a resumed training starts later
-            values.append(float(value))
-        if self._shell is not None:
-            self._place.update(Image(data=png(self.figure()), alt=self.describe()))
-
-    def figure(self) -> Figure:
-        """Draw what was logged so far; not registered with pyplot, so nothing piles up."""
-        figure = Figure(figsize=(10, 3.4), layout="constrained")
-        for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            if self.reference:
-                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
-            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
-        return figure
-
-    def describe(self) -> str:
-        """Say the last epoch in words, for those who cannot see the curves."""
-        last = ", ".join(f"{name} {values[-1]:.3g}" for name, values in self.log.items())
-        return f"Learning curves after epoch {len(self.log.get('loss', ()))}: {last}"
 
 
 def result_figure(picture, found: Sequence[faces.Face], probabilities, classes) -> Figure:
@@ -150,7 +83,7 @@ def result_html(name: str, source, model, classes: Sequence[str], whole: bool = 
     Args:
         name: what to call the picture.
         source: an RGB picture (PIL), the bytes of a file in any format, or why there are none.
-        model, classes: the network, or `evaluation.faster` of it, and its outputs' names.
+        model, classes: a network, or `evaluation.faster` of it, and its outputs' names.
         whole: take the whole picture for the face instead of searching.
     """
     try:
@@ -209,8 +142,8 @@ class Networks:
         )
         self._lock, self._loaded = threading.Lock(), {}
 
-    def load(self) -> tuple[keras.Model, Callable[[np.ndarray], np.ndarray], dict]:
-        """Return the chosen network, `evaluation.faster` of it, and what is known about it.
+    def load(self) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
+        """Return what answers for the chosen network, and what is known about it.
 
         Raises:
             TutorialError: if there is none, or its file cannot be used.
@@ -220,9 +153,15 @@ class Networks:
             raise TutorialError(NO_MODEL)
         with self._lock:
             if file.path not in self._loaded:
-                model, info = training.load_model(file.path, FER_CLASSES)
-                self._loaded[file.path] = model, evaluation.faster(model), info
+                self._loaded[file.path] = evaluation.load_faster(file.path, FER_CLASSES)
             return self._loaded[file.path]
+
+    def load_model(self):
+        """Return the chosen network itself, as Keras has it: it takes seconds to load."""
+        from helpers.training import load_model
+
+        self.load()
+        return load_model(self.chooser.value.path, FER_CLASSES)[0]
 
 
 def _describe(file: evaluation.ModelFile) -> str:
@@ -268,11 +207,6 @@ class Pictures(anywidget.AnyWidget):
         fits = buffers and len(buffers[0]) <= MOST_BYTES
         self._take(name, bytes(buffers[0]) if fits else TutorialError(NOT_SENT), place, of)
         self.send({"tag": _tag(content)})
-
-
-def look(frame: Pillow.Image) -> list[faces.Face]:
-    """Find the faces in a frame of the webcam: the one place to exchange for a faster way."""
-    return faces.find_faces(frame)
 
 
 class Webcam(anywidget.AnyWidget):
@@ -324,60 +258,19 @@ class Webcam(anywidget.AnyWidget):
         if not buffers or len(buffers[0]) > MOST_BYTES:
             raise TutorialError("This frame is empty or too large: stop the webcam, start again.")
         frame = data.open_picture(bytes(buffers[0]), max_side=640)
-        found = [faces.whole_image(frame)] if self.whole else look(frame)[:MOST_FACES]
+        found = [faces.whole_image(frame)] if self.whole else faces.find_faces(frame, live=True)
+        found = found[:MOST_FACES]
         self._last = time.monotonic()
         self.watch(found)
         if self.own:
             (names, answer), note = self.own, ""
         else:
-            _, answer, info = self.networks.load()
+            answer, info = self.networks.load()
             names, note = info["classes"], faces.caution(info)
         probabilities = faces.classify(answer, found).astype(float).round(4).tolist()
         rows = zip(found, probabilities, strict=True)
         answer = {"size": frame.size, "faces": [{"box": face.box, "p": p} for face, p in rows]}
         return answer | {"classes": list(names), "colours": class_colours(names), "note": note}
-
-
-def features(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what gives, for uint8 crops (n, 48, 48), the last dense layer's input, (n, k) floats.
-
-    Raises:
-        TutorialError: if the network has no dense layer.
-    """
-    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    if not dense:
-        raise TutorialError("This network does not end in a dense layer: choose another.")
-    below = keras.Model(model.inputs, dense[-1].input)
-    takes = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
-    run = tf.function(lambda x: below(x, training=False), input_signature=takes)
-    return lambda crops: run(crops[..., np.newaxis].astype(np.float32) / 255).numpy()
-
-
-def own_classifier(model: keras.Model, crops: Sequence[Sequence[np.ndarray]]) -> Callable:
-    """Exchange a network's last layer for a logistic regression, in seconds.
-
-    Args:
-        model: gives the features.
-        crops: uint8 (48, 48), those of each class in a list.
-
-    Returns:
-        What turns uint8 crops (n, 48, 48) into probabilities, float (n, classes).
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    below = features(model)
-    labels = np.repeat(range(len(crops)), [len(of_one) for of_one in crops])
-    # With 20 images of FER-2013 per class, 78% of others were right and the mean confidence was
-    # 74%; a hundred times the C was right in 74%, and sure by 88%.
-    fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    fitted.fit(below(np.concatenate(crops)), labels)
-
-    def answer(seen: np.ndarray) -> np.ndarray:
-        return fitted.predict_proba(below(seen)) if len(seen) else np.zeros((0, len(crops)))
-
-    return answer
 
 
 class _Own:
@@ -498,8 +391,10 @@ class Teacher(ipywidgets.VBox):
                 raise TutorialError(f"Two are named “{own.name}”: change one of them.")
             if not own.crops:
                 raise TutorialError(f"“{own.name}” has no pictures yet: add some, or unname it.")
+        from helpers.network import own_classifier  # TensorFlow comes with it
+
         start, crops = time.perf_counter(), [own.crops for own in used]
-        self.webcam.own = names, own_classifier(self.webcam.networks.load()[0], crops)
+        self.webcam.own = names, own_classifier(self.webcam.networks.load_model(), crops)
         seconds, n = time.perf_counter() - start, sum(map(len, crops))
         learnt = f"Learnt from {n} pictures in {seconds:.1f} seconds"
         return f"{learnt}; the webcam now looks for: {', '.join(names)}."
@@ -536,8 +431,8 @@ def photographs(networks: Networks, pictures: Samples | None = None) -> ipywidge
         shown.append((name, source))
         result.value = spoken(*parts, "<p>Looking …</p>")
         try:
-            _, fast, info = networks.load()
-            parts.append(result_html(name, source, fast, info["classes"], whole.value))
+            answer, info = networks.load()
+            parts.append(result_html(name, source, answer, info["classes"], whole.value))
             rest = f"<p>{left_out} more were left out: upload fewer at once.</p>" * bool(left_out)
             result.value = spoken(f"<p>{html.escape(faces.caution(info))}</p>", *parts, rest)
         except Exception as error:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,10 +14,10 @@ import tensorflow as tf
 from sklearn import metrics
 
 import helpers
-from helpers import TutorialError, evaluation
+from helpers import ROOT, TutorialError, evaluation, sidecar_path
 from helpers.network import build_cnn, build_residual
 from helpers.toy_faces import draw_faces
-from helpers.training import load_model
+from helpers.training import load_model, save_model
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -199,6 +201,47 @@ def test_faster_falls_back_to_predict(runs, monkeypatch, pictures, capfd):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)  # no wheel here
     assert not is_fast(evaluation.faster(wrong))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_converted_file_answers_without_tensorflow(runs, pictures, tmp_path):
+    path, info = tmp_path / "small.keras", {"classes": ["a", "b", "c"]}
+    save_model(small_network(), path, info)
+    fast, found = evaluation.load_faster(path)
+    assert is_fast(fast) and found == info
+    np.save(tmp_path / "pictures.npy", pictures)
+    code = (
+        "import sys, numpy as np; from helpers import evaluation, widgets;"
+        "fast, info = evaluation.load_faster('small.keras');"
+        "np.save('answers', fast(np.load('pictures.npy')));"
+        "print(info, sys.modules.keys() & {'tensorflow', 'keras', 'seaborn', 'sklearn'})"
+    )
+    variables = dict(os.environ, TUTORIAL_RUNS=str(runs), PYTHONPATH=str(ROOT))
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (f"{info} set()", "")
+    np.testing.assert_array_equal(np.load(tmp_path / "answers.npy"), fast(pictures))
+
+
+def test_a_file_that_changed_is_converted_anew(runs, pictures, tmp_path):
+    path, info = tmp_path / "small.keras", {"classes": ["a", "b", "c"]}
+    for seed in (1, 2):
+        save_model(small_network(seed), path, info)
+        want = evaluation.predict(small_network(seed), pictures)
+        for _ in range(2):
+            np.testing.assert_allclose(evaluation.load_faster(path)[0](pictures), want, atol=0.02)
+    assert len(list(runs.iterdir())) == 2
+    sidecar_path(path).write_text('{"classes": ["a", "b"]}')
+    with pytest.raises(TutorialError, match="3 probabilities, but there are 2"):
+        evaluation.load_faster(path)
+    path.write_bytes(b"")
+    with pytest.raises(TutorialError, match="model that can be loaded"):
+        evaluation.load_faster(path)
+    sidecar_path(path).unlink()
+    save_model(small_network(), path, {})
+    assert evaluation.load_faster(path, ("x", "y", "z"))[1] == {"classes": ["x", "y", "z"]}
+    path.unlink()
+    with pytest.raises(TutorialError, match="There is no model"):
+        evaluation.load_faster(path)
 
 
 def test_predict_takes_a_network_for_any_size():

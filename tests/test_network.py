@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers import TutorialError
 from helpers.network import (
     FusedBatchNormalization,
     affine,
     build_cnn,
     build_residual,
+    features,
+    own_classifier,
     random_affine,
     random_strong,
 )
@@ -226,3 +229,36 @@ def test_blocks_begin_as_their_shortcuts(images):
     last = names[-1]
     last.kernel.assign(last.kernel * 3)
     np.testing.assert_allclose(model(images), before, atol=1e-5)
+
+
+def brightness_network() -> keras.Model:
+    """Return a network whose one feature is the mean brightness, 0..1."""
+    inputs = keras.Input((48, 48, 1))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, keras.layers.Dense(7, activation="softmax")(pooled))
+
+
+def flat(*levels: int) -> np.ndarray:
+    return np.array(levels, np.uint8)[:, None, None].repeat(48, 1).repeat(48, 2)
+
+
+def test_features_are_what_the_last_dense_layer_gets():
+    found = features(brightness_network())(flat(0, 50, 100, 255))
+    np.testing.assert_allclose(found[:, 0], np.array([0, 50, 100, 255]) / 255, rtol=1e-5)
+
+
+def test_features_of_the_lesson_network_and_of_one_without_a_dense_layer():
+    assert features(build_cnn(3))(flat(0, 0)).shape == (2, 256)
+    inputs = keras.Input((48, 48, 1))
+    without = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    with pytest.raises(TutorialError, match="does not end in a dense layer"):
+        features(without)
+
+
+def test_a_classifier_of_ones_own_tells_its_classes_apart():
+    many_dark = flat(*range(0, 40, 4))
+    classify = own_classifier(brightness_network(), [many_dark, flat(200, 250)])
+    p = classify(flat(30, 190))
+    assert p.argmax(axis=1).tolist() == [0, 1]
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    assert classify(flat()).shape == (0, 2)

@@ -96,9 +96,9 @@ def imported(source: str) -> set[str]:
 def sources() -> dict[Path, str]:
     """Return all Python of the project but the tests', notebook cells included."""
     found = {path: path.read_text("utf-8") for path in ROOT.glob("*.py")}
-    for folder in ("helpers", "tools"):
+    for folder in ("app", "helpers", "tools"):
         found |= {path: path.read_text("utf-8") for path in (ROOT / folder).glob("*.py")}
-    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+    for path in [*ROOT.glob("notebooks/**/*.ipynb"), *ROOT.glob("app/*.ipynb")]:
         cells = json.loads(path.read_text("utf-8"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         found[path] = re.sub(r"^\s*[%!].*$", "pass", code, flags=re.MULTILINE)

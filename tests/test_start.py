@@ -39,6 +39,9 @@ def project(tmp_path: Path, bare_venv: Path) -> Path:
     (folder / "tools" / "run_notebooks.py").write_text(
         "import os, sys\nprint(sys.argv[1:], sys.prefix, os.environ['VIRTUAL_ENV'])\nsys.exit(7)"
     )
+    (folder / "app").mkdir()
+    for module in ("app/serve.py", "jupyterlab.py"):
+        (folder / module).write_text("import sys\nprint(sys.argv[1:])")
     (folder / "start.py").write_text(SOURCE, "utf-8")
     (folder / "pyproject.toml").touch()
     for name in ("requirements.txt", "requirements-dev.txt"):
@@ -127,7 +130,7 @@ def test_an_unsupported_python_gets_the_sentence_and_nothing_else(version: str, 
 def test_help_and_mistyped_words(project: Path) -> None:
     done = run(project, "--help")
     assert done.returncode == 0
-    for word in ("lab", "test", "run", "--no-browser", "--port", "--prepare-only"):
+    for word in ("lab", "app", "test", "run", "--no-browser", "--port", "--prepare-only"):
         assert word in done.stdout
     for wrong in (["tset"], ["--no-browsr"], ["--port", "eighty"]):
         done = run(project, *wrong)
@@ -192,6 +195,23 @@ def test_commands_run_in_the_environment_and_pass_on_arguments_and_exit_code(pro
     assert done.stdout.splitlines()[-1] == (
         f"['--output', 'elsewhere', 'notebooks/02.ipynb'] {home} {home}"
     )
+
+
+def test_the_app_is_told_all_that_is_not_for_start_itself_and_waits_for_no_data(project) -> None:
+    done = run(project, "app", "--port", "9000", "--no-browser", "--name", "demo.example.org")
+    assert done.returncode == 0, done.stderr
+    assert "data ready" not in done.stdout
+    told = ["--name", "demo.example.org", "--port=9000", "--no-browser"]
+    assert done.stdout.splitlines()[-1] == str(told)
+    assert run(project, "app").stdout == "[]\n"
+    assert run(project, "app", "--prepare-only").stdout == ""
+
+
+def test_the_lab_is_told_port_and_browser(project: Path) -> None:
+    *_, said = run(project, "lab", "--port", "9000", "--no-browser").stdout.splitlines()
+    assert said.endswith("'--port=9000', '--no-browser']")
+    *_, said = run(project).stdout.splitlines()
+    assert "--LabApp.default_url" in said and "--port" not in said and "browser" not in said
 
 
 def test_data_that_cannot_be_used_end_it(project: Path) -> None:

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -611,7 +612,72 @@ def test_a_stand_in_is_trained_once_per_profile(shelf, capsys, monkeypatch):
     began = file.path.stat().st_mtime_ns
     assert evaluation.model_for(data)[1].path.stat().st_mtime_ns == began
     assert "Using a quickly trained model" in capsys.readouterr().out
-    monkeypatch.setattr(evaluation, "train", lambda *a, **k: time.sleep(0))
+    monkeypatch.setattr(training, "train", lambda *a, **k: time.sleep(0))
     monkeypatch.setenv("TUTORIAL_PROFILE", "standard")
     evaluation.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out
+
+
+def log_epochs(curves, epochs, start=0):
+    curves.on_train_begin()
+    for epoch in range(start, epochs):
+        logs = {"loss": 2 - epoch, "accuracy": 0.1 * epoch, "val_loss": 2.5, "val_accuracy": 0.2}
+        curves.on_epoch_end(epoch, logs)
+
+
+def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
+    curves = training.LiveCurves("small network")
+    log_epochs(curves, 3)
+    assert curves.log["loss"] == [2, 1, 0] and len(curves.log["val_accuracy"]) == 3
+    log_epochs(curves, 2)
+    assert curves.log["loss"] == [2, 1]
+
+
+def test_live_curves_of_a_resumed_training_keep_the_number_of_the_epoch():
+    curves = training.LiveCurves()
+    log_epochs(curves, 5, start=3)
+    np.testing.assert_array_equal(curves.log["loss"], [np.nan] * 3 + [-1, -2])
+    assert "after epoch 5" in curves.describe()
+
+
+def test_live_curves_draw_training_dashed_validation_solid_and_the_reference():
+    curves = training.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
+    log_epochs(curves, 4)
+    loss, accuracy = curves.figure().axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
+    drawn = {(line.get_linestyle(), len(line.get_xdata())) for line in loss.lines}
+    assert drawn == {("--", 2), ("-", 2), ("--", 4), ("-", 4)}
+
+
+def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
+    class Place:
+        updates = ()
+
+        def update(self, content):
+            self.updates += (content,)
+
+    class Shell:
+        kernel, execution_count = True, 7
+
+    places = []
+
+    def display(content, display_id):
+        places.append(Place())
+        return places[-1]
+
+    monkeypatch.setattr(training, "get_ipython", Shell)
+    monkeypatch.setattr(training, "display", display)
+    before = plt.get_fignums()
+    curves = training.LiveCurves()
+    log_epochs(curves, 3)
+    assert [len(place.updates) for place in places] == [3]
+    assert all(update.data.startswith(b"\x89PNG") for update in places[0].updates)
+    assert plt.get_fignums() == before
+    Shell.execution_count = 8
+    log_epochs(curves, 1)  # used again in another cell: it draws there
+    assert [len(place.updates) for place in places] == [3, 1]
+
+
+def test_live_curves_say_nothing_without_a_notebook(capsys):
+    log_epochs(training.LiveCurves(), 2)
+    assert capsys.readouterr() == ("", "")

@@ -118,10 +118,13 @@ def test_the_other_network_answers_the_same_picture_and_is_announced(box, model_
 
 
 def test_each_network_is_made_faster_once(box, model_files, monkeypatch):
-    made, real = [], widgets.evaluation.faster
-    monkeypatch.setattr(
-        widgets.evaluation, "faster", lambda model: made.append(real(model)) or made[-1]
-    )
+    made, real = [], widgets.evaluation.load_faster
+
+    def load_faster(path, classes):
+        made.append(real(path, classes)[0])
+        return made[-1], {"classes": classes}
+
+    monkeypatch.setattr(widgets.evaluation, "load_faster", load_faster)
     for name in ("bright", "dark", "bright"):
         box.picker.value = name
     assert len(made) == 1
@@ -168,6 +171,16 @@ def test_what_the_browser_could_neither_open_nor_send_gets_a_sentence(box, monke
     monkeypatch.setattr(widgets, "MOST_BYTES", 10)
     box.send(("huge.png", encoded(SAMPLES["dark"])))  # from another browser than ours
     assert "huge.png: The browser cannot open this" in box.text and "film" not in box.text
+
+
+def test_what_makes_an_answer_doubtful_is_said_behind_it(box):
+    portrait = faces.portraits()["astronaut"]
+    cut, tiny = portrait.crop((0, 0, 235, 300)), portrait.resize((90, 90))
+    files = {"sharp.png": portrait, "cut.png": cut, "tiny.png": tiny}
+    box.send(*((name, encoded(picture)) for name, picture in files.items()))
+    sharp, cut, tiny = re.findall(r"\w+\.png: .*?(?=\w+\.png|$)", html.unescape(box.text))
+    assert "cut by the picture's edge" in cut and "blurred" in tiny
+    assert not any(words in sharp for words in ("blurred", "cut by", "come closer"))
 
 
 def test_no_face_is_said_and_the_whole_picture_offered(box):
@@ -326,7 +339,7 @@ def test_a_frame_with_a_wrong_message_is_answered_to_nobody(webcam, content):
 
 
 def test_what_goes_wrong_on_the_way_becomes_a_sentence(webcam, monkeypatch):
-    monkeypatch.setattr(widgets, "look", lambda frame: 1 / 0)
+    monkeypatch.setattr(faces, "find_faces", lambda frame, live: 1 / 0)
     (answer,) = message(webcam, FRAME, BRIGHT)
     assert answer == {
         "tag": 0.25,
@@ -487,25 +500,6 @@ def test_the_whole_picture_can_be_taught_and_starts_anew(teacher):
     assert "Recorded" in said(teacher)
 
 
-def test_features_are_what_the_last_dense_layer_gets(webcam):
-    crops = np.arange(0, 250, 50, np.uint8)[:, None, None].repeat(48, 1).repeat(48, 2)
-    found = widgets.features(webcam.networks.load()[0])(crops)
-    np.testing.assert_allclose(found, crops[:, :1, 0] / 255, rtol=1e-5)
-
-
-def test_features_of_the_lesson_network_and_of_one_without_a_dense_layer():
-    import keras
-
-    from helpers.network import build_cnn
-
-    crops = np.zeros((2, 48, 48), np.uint8)
-    assert widgets.features(build_cnn(3))(crops).shape == (2, 256)
-    inputs = keras.Input((48, 48, 1))
-    without = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
-    with pytest.raises(TutorialError, match="does not end in a dense layer"):
-        widgets.features(without)
-
-
 def test_the_demo_has_three_tabs_one_camera_and_its_purpose_beside_it(model_files):
     chooser, tabs, purpose = widgets.demo(SAMPLES, model_files).children
     assert tabs.titles == ("Photographs", "Webcam", "Teach it")
@@ -527,68 +521,3 @@ def test_the_figure_has_a_row_for_each_face_and_is_not_kept_open():
 def test_explain():
     assert widgets.explain(TutorialError("Do this.")) == "Do this."
     assert "KeyError" in widgets.explain(KeyError("x"))
-
-
-def run(curves, epochs, start=0):
-    curves.on_train_begin()
-    for epoch in range(start, epochs):
-        logs = {"loss": 2 - epoch, "accuracy": 0.1 * epoch, "val_loss": 2.5, "val_accuracy": 0.2}
-        curves.on_epoch_end(epoch, logs)
-
-
-def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
-    curves = widgets.LiveCurves("small network")
-    run(curves, 3)
-    assert curves.log["loss"] == [2, 1, 0] and len(curves.log["val_accuracy"]) == 3
-    run(curves, 2)
-    assert curves.log["loss"] == [2, 1]
-
-
-def test_live_curves_of_a_resumed_training_keep_the_number_of_the_epoch():
-    curves = widgets.LiveCurves()
-    run(curves, 5, start=3)
-    np.testing.assert_array_equal(curves.log["loss"], [np.nan] * 3 + [-1, -2])
-    assert "after epoch 5" in curves.describe()
-
-
-def test_live_curves_draw_training_dashed_validation_solid_and_the_reference():
-    curves = widgets.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
-    run(curves, 4)
-    loss, accuracy = curves.figure().axes
-    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
-    drawn = {(line.get_linestyle(), len(line.get_xdata())) for line in loss.lines}
-    assert drawn == {("--", 2), ("-", 2), ("--", 4), ("-", 4)}
-
-
-def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
-    class Place:
-        updates = ()
-
-        def update(self, content):
-            self.updates += (content,)
-
-    class Shell:
-        kernel, execution_count = True, 7
-
-    places = []
-
-    def display(content, display_id):
-        places.append(Place())
-        return places[-1]
-
-    monkeypatch.setattr(widgets, "get_ipython", Shell)
-    monkeypatch.setattr(widgets, "display", display)
-    before = plt.get_fignums()
-    curves = widgets.LiveCurves()
-    run(curves, 3)
-    assert [len(place.updates) for place in places] == [3]
-    assert all(update.data.startswith(b"\x89PNG") for update in places[0].updates)
-    assert plt.get_fignums() == before
-    Shell.execution_count = 8
-    run(curves, 1)  # used again in another cell: it draws there
-    assert [len(place.updates) for place in places] == [3, 1]
-
-
-def test_live_curves_say_nothing_without_a_notebook(capsys):
-    run(widgets.LiveCurves(), 2)
-    assert capsys.readouterr() == ("", "")
