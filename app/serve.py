@@ -88,8 +88,8 @@ def settings(port: int, names: Sequence[str]) -> Config:
         "local_hostnames": ["localhost", *names],
         "headers": {"Content-Security-Policy": POLICY},
         "websocket_max_message_size": 100 * 2**20,  # as start.py has it for JupyterLab
-        "ws_ping_interval": 45_000,  # ms; Tornado complains of Jupyter's own figures
-        "ws_ping_timeout": 45_000,
+        "ws_ping_interval": 120_000,  # ms; Tornado complains of Jupyter's own figures
+        "ws_ping_timeout": 120_000,
     }
     config.VoilaConfiguration.allow_template_override = "NO"
     config.VoilaConfiguration.extension_allowlist = [  # others may not fit Voilà's JupyterLab

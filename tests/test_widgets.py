@@ -179,7 +179,7 @@ def test_what_makes_an_answer_doubtful_is_said_behind_it(box):
     files = {"sharp.png": portrait, "cut.png": cut, "tiny.png": tiny}
     box.send(*((name, encoded(picture)) for name, picture in files.items()))
     sharp, cut, tiny = re.findall(r"\w+\.png: .*?(?=\w+\.png|$)", html.unescape(box.text))
-    assert "cut by the picture's edge" in cut and "blurred" in tiny
+    assert "cut by the picture's edge" in cut and "come closer" in tiny
     assert not any(words in sharp for words in ("blurred", "cut by", "come closer"))
 
 
