@@ -464,26 +464,16 @@ def photographs(networks: Networks, pictures: Samples | None = None) -> ipywidge
     return ipywidgets.VBox([ipywidgets.HBox([picker, Pictures(take)], layout=_ROW), whole, result])
 
 
-def beside_purpose(networks: Networks, *parts: ipywidgets.Widget) -> ipywidgets.VBox:
-    """Stack the choice of network, some parts, and the line that says what they are for."""
-    small = "line-height:1.3; font-size:90%"
-    purpose = ipywidgets.HTML(f'<p style="{small}">{html.escape(PURPOSE)}</p>')
-    return ipywidgets.VBox([networks.chooser, *parts, purpose])
-
-
-def classifier_box(
-    pictures: Samples | None = None, models: Models | None = None
-) -> ipywidgets.VBox:
-    """Classify photographs: `photographs` with a choice of `Networks(models)`."""
-    networks = Networks(models)
-    return beside_purpose(networks, photographs(networks, pictures))
-
-
 def demo(pictures: Samples | None = None, models: Models | None = None) -> ipywidgets.VBox:
-    """Classify photographs, the webcam, and what you teach it, in three tabs."""
+    """Classify photographs, the webcam, and what you teach it, in three tabs.
+
+    Above them the choice of `Networks(models)`, below them the line that says what they are for.
+    """
     networks = Networks(models)
     webcam = Webcam(networks)  # in two tabs, with one camera
     teach = ipywidgets.VBox([webcam, Teacher(webcam)]).add_class("emotion-teach")
     tabs = [photographs(networks, pictures), webcam, teach]
     tabs = ipywidgets.Tab(tabs, titles=("Photographs", "Webcam", "Teach it"))
-    return beside_purpose(networks, tabs)
+    small = "line-height:1.3; font-size:90%"
+    purpose = ipywidgets.HTML(f'<p style="{small}">{html.escape(PURPOSE)}</p>')
+    return ipywidgets.VBox([networks.chooser, tabs, purpose])

@@ -24,6 +24,7 @@ WITHOUT_WIDGETS = ("01_explore_the_data", "03_build_the_cnn", "05_evaluate")
 AUGMENTATION = "02_preview_augmentation"
 TRAINING = "04_train_with_class_weights"
 WIDGETS = "06_classify_with_widgets"
+TAUGHT = ("Webcam", "Teacher")  # the cells of the webcam in lesson 6
 LIVE = "90_live"  # a notebook of these tests, with the demo alone
 
 DEMO = "widgets.demo()"
@@ -322,6 +323,43 @@ def test_the_upload_built_in_the_lesson_answers_too(lesson: Lesson) -> None:
     expect(cell).to_contain_text("not a picture")
     choose_files(lesson, cell, {"portrait.png": as_file(astronaut())})
     expect(cell).to_contain_text(ANSWER)
+
+
+@of(WIDGETS)
+def test_guesses_are_counted_and_the_labels_come_last(lesson: Lesson) -> None:
+    quiz = lesson.cell("def on_guess(").locator(".jp-OutputArea")
+    for number in (1, 2, 3):
+        expect(quiz).to_contain_text(f"Face {number} of 3")
+        assert "label" not in quiz.inner_text()
+        quiz.get_by_role("button", name="happy", exact=True).click()
+    expect(quiz).to_contain_text(re.compile(r"You \d, the network \d of 3"))
+    expect(quiz.locator("li")).to_have_text([re.compile("label .+: you said happy")] * 3)
+    lesson.picture("guessed")
+
+
+@of(WIDGETS)
+def test_a_patch_moved_with_a_key_changes_the_bars(lesson: Lesson) -> None:
+    cell = lesson.cell("interactive_output(look").locator(".jp-OutputArea").first
+    preview = cell.locator(DRAWN)
+    before = source(preview)
+    slider = cell.locator(".widget-slider", has_text="row")
+    slider.locator(".noUi-handle").press("Home")
+    expect(slider.locator(".widget-readout")).to_have_text("0")
+    expect(preview).not_to_have_attribute("src", before)
+    lesson.picture("covered")
+
+
+@of(WIDGETS)
+def test_the_webcam_of_the_lesson_is_seen_in_both_of_its_cells(lesson: Lesson, lab: str) -> None:
+    lesson.page.context.grant_permissions(["camera"], origin=lab)
+    places = [lesson.cell(f"widgets.{name}(").locator(".emotion-webcam") for name in TAUGHT]
+    press(places[0], "Start")
+    for place in places:
+        expect(place.locator(".result")).to_contain_text("Apparent expression: ")
+        place.scroll_into_view_if_needed()
+        lesson.picture(f"webcam_{places.index(place) + 1}")
+    press(places[1], "Stop")
+    check_off(lesson)
 
 
 @of(AUGMENTATION, WIDGETS)

@@ -51,7 +51,7 @@ SAMPLES = {
 
 @pytest.fixture
 def box(model_files):
-    return Box(widgets.classifier_box(SAMPLES, model_files))
+    return Box(widgets.demo(SAMPLES, model_files))
 
 
 def message(widget, content, *buffers):
@@ -67,7 +67,8 @@ def message(widget, content, *buffers):
 class Box:
     def __init__(self, box):
         self.box = box
-        self.chooser, photographs, self.purpose = box.children
+        self.chooser, tabs, self.purpose = box.children
+        photographs = tabs.children[0]
         row, self.whole, self.result = photographs.children
         self.picker, self.upload = row.children
 
@@ -232,10 +233,10 @@ def test_an_unexpected_error_becomes_a_sentence(box, monkeypatch):
 def test_a_model_file_that_is_not_one_and_no_model_at_all(tmp_path):
     bad = tmp_path / "bad.keras"
     bad.write_bytes(b"not a model")
-    box = Box(widgets.classifier_box(SAMPLES, [ModelFile(bad, {}, "yours")]))
+    box = Box(widgets.demo(SAMPLES, [ModelFile(bad, {}, "yours")]))
     box.picker.value = "bright"
     assert "bad.keras is not a" in box.text
-    box = Box(widgets.classifier_box(SAMPLES, []))
+    box = Box(widgets.demo(SAMPLES, []))
     box.picker.value = "bright"
     assert "no trained network yet" in box.text
 
