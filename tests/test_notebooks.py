@@ -179,15 +179,15 @@ def test_class_map_follows_the_gradient_of_the_network(average: bool) -> None:
     features = keras.Model(inputs, maps)(crop[None, ..., None] / np.float32(255)).numpy()[0]
     weights, bias = (value.astype(float) for value in model.layers[-1].get_weights())
 
-    def log_p(features: np.ndarray) -> float:
+    def probability(features: np.ndarray) -> float:
         logits = features.ravel() @ weights + bias
-        return logits[2] - np.log(np.exp(logits).sum())
+        return np.exp(logits[2]) / np.exp(logits).sum()
 
     gradient = np.zeros(features.shape)
     for place in np.ndindex(features.shape):
         step = np.zeros(features.shape)
         step[place] = 1e-4
-        gradient[place] = (log_p(features + step) - log_p(features - step)) / 2e-4
+        gradient[place] = (probability(features + step) - probability(features - step)) / 2e-4
     if average:
         gradient = gradient.mean(axis=(0, 1), keepdims=True)
     expected = np.maximum((features * gradient).sum(axis=-1), 0)
