@@ -308,20 +308,21 @@ class Teacher(ipywidgets.VBox):
 
         self.webcam = webcam
         self._recording: tuple[_Own, int, float] | None = None  # of, pictures before, deadline
-        self._frames, self._problems = 0, []
+        self._frames, self._said, self._added = 0, [], 0
         record = partial(self._safely, self._record)
-        names = ("smile", "tongue out", "", "")
+        names = ("wink", "tongue out", "neither", "")
         self.own = [_Own(number, name, record) for number, name in enumerate(names, start=1)]
-        numbers = [(f"number {own.number}", own) for own in self.own]
+        numbers = [(f"upload for number {own.number}", own) for own in self.own]
+        numbers += [("upload to ask about", None)]
         self.target = ipywidgets.Dropdown(
-            options=numbers, description="or upload for", style=_WIDE, layout={"width": "16em"}
+            options=numbers, description="or", style=_WIDE, layout={"width": "16em"}
         )
         self.upload = Pictures(partial(self._safely, self._take))
         self.train = button("Train", self._train)
         self.back = button("Back to the network's classes", self._go_back)
         self.forget = button("Forget all pictures", self._forget)
         self.whole = ipywidgets.Checkbox(
-            description="gestures: look at the whole picture", indent=False
+            description="gestures: look at the whole picture (starts anew)", indent=False
         )
         self.whole.observe(lambda _: self._safely(self._forget), "value")
         webcam.networks.chooser.observe(lambda _: self._safely(self._go_back), "value")
@@ -367,30 +368,37 @@ class Teacher(ipywidgets.VBox):
         return f"Recorded {new} pictures of “{own.name}”."
 
     def _take(self, name: str, source, place: int, of: int) -> str:
-        self._problems = self._problems if place else []
+        if not place:
+            self._said, self._added = [], 0
         try:
             picture = _open(source)
             found = [faces.whole_image(picture)] if self.webcam.whole else faces.find_faces(picture)
             if not found:
                 raise TutorialError("no face was found.")
-            self.target.value.keep(found)
+            if self.target.value:
+                self.target.value.keep(found)
+                self._added += 1
+            elif self.webcam.own:
+                names, answer = self.webcam.own
+                p = faces.classify(answer, found[:1])[0]
+                self._said.append(f"{name} {faces.in_words(p, names)}.")
+            else:
+                raise TutorialError("press Train before you ask.")
         except Exception as error:
-            self._problems.append(f"{name}: {explain(error)}")
-        added = place + 1 - len(self._problems)
-        return " ".join([f"Added {added} of {place + 1} pictures.", *self._problems])
+            self._said.append(f"{name}: {explain(error)}")
+        added = [f"Added {self._added} of {place + 1} pictures."] * bool(self.target.value)
+        return " ".join([*added, *self._said])
 
     def _train(self) -> str:
-        used = [own for own in self.own if own.name or own.crops]
+        used = [own for own in self.own if own.crops]
         names = [own.name for own in used]
         if len(used) < 2:
-            raise TutorialError("At least two are needed: with one there is nothing to tell apart.")
+            raise TutorialError("At least two need pictures: one alone cannot be told apart.")
         for own in used:
             if not own.name:
                 raise TutorialError(f"Number {own.number} has pictures but no name: give it one.")
             if names.count(own.name) > 1:
                 raise TutorialError(f"Two are named “{own.name}”: change one of them.")
-            if not own.crops:
-                raise TutorialError(f"“{own.name}” has no pictures yet: add some, or unname it.")
         from helpers.network import own_classifier  # TensorFlow comes with it
 
         start, crops = time.perf_counter(), [own.crops for own in used]
