@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -76,7 +78,9 @@ def pick(*, quick: T, standard: T, full: T) -> T:
 def class_colours(classes: Sequence[str]) -> list[str]:
     """Return one hex colour per class; the seven expressions keep theirs in every figure."""
     known = dict(zip(FER_CLASSES, _COLOURS, strict=True))
-    return [known.get(name, _COLOURS[index % len(_COLOURS)]) for index, name in enumerate(classes)]
+    free = [colour for name, colour in known.items() if name not in classes] or _COLOURS
+    others = itertools.cycle(free)
+    return [known.get(name) or next(others) for name in classes]
 
 
 @contextlib.contextmanager
@@ -114,18 +118,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
+_QUIET = threading.RLock()  # two at once could leave it closed for good
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Send what C++ code writes to standard error to nowhere."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    with _QUIET:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 class _QuietTensorFlow:

@@ -18,6 +18,8 @@ from PIL import Image, ImageOps
 from helpers import FER_CLASSES, IMAGE_SIZE, SEED, TutorialError
 from helpers.sources import DAMAGED, Source, locate, opened, prepare
 
+warnings.filterwarnings("ignore", module="PIL")  # about size and odd EXIF
+
 # Measured on the files that Kaggle sends; see dataset/README.md.
 FER_COUNTS = {
     "train": (3995, 436, 4097, 7215, 4965, 4830, 3171),
@@ -83,13 +85,11 @@ def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) ->
     if not raw:
         raise TutorialError(f"{title} is empty (0 bytes).")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about size and odd EXIF
-            image = Image.open(io.BytesIO(raw))
-            image.draft(None, (max_side, max_side))  # a large JPEG decodes at 1/2, 1/4 or 1/8
-            image.load()
-            with contextlib.suppress(Exception):  # damaged EXIF must not cost the picture
-                ImageOps.exif_transpose(image, in_place=True)
+        image = Image.open(io.BytesIO(raw))
+        image.draft(None, (max_side, max_side))  # a large JPEG decodes at 1/2, 1/4 or 1/8
+        image.load()
+        with contextlib.suppress(Exception):  # damaged EXIF must not cost the picture
+            ImageOps.exif_transpose(image, in_place=True)
         if image.mode[0] in "IF":  # 16 bits per pixel, or 32, whole numbers or not
             levels = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
             white = 65535

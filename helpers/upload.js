@@ -4,6 +4,8 @@
 // the one before: a message to the kernel may hold 10 MiB, and JupyterLab loses a larger one
 // without a word.
 
+const AGAIN = document.querySelector("#rendered_cells") ? "Reload this page." // in the app
+  : "Run this cell again.";
 const PATIENCE = 20; // seconds without an answer
 
 // Return a file's bytes, of a smaller copy if it is large, or null if Python cannot have it.
@@ -58,7 +60,7 @@ export default () => {
       const tag = Math.random();
       const answer = new Promise((answered) => (waiting = { tag, answered }));
       const timer = setTimeout(
-        () => say(`Python does not answer yet: a cell may be running. If none is, run this cell again.`),
+        () => say("Python does not answer yet: it may be busy, and goes on after that."),
         1000 * PATIENCE,
       );
       try {
@@ -86,7 +88,7 @@ export default () => {
     lost = true;
     queue.length = 0;
     waiting?.answered();
-    say("Python was stopped or restarted: run this cell again.");
+    say(`Python was stopped or restarted. ${AGAIN}`);
   }
 
   function initialize({ model: given }) {

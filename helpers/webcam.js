@@ -7,20 +7,22 @@
 const WIDTH = 480; // pixels of the frames sent; the picture on the screen keeps its own
 const QUALITY = 0.8; // of their JPEG
 const BUSY = 5, GONE = 60; // seconds without an answer
+const PREPARING = 240; // more of them where Python has said that it takes long
 const LOADING = 20; // the first answer waits for the network to be loaded
 const SMOOTH = 0.4, HISTORY = 30; // seconds
 
+const AGAIN = document.querySelector("#rendered_cells") ? "Reload this page." // in the app
+  : "Run this cell again.";
 const SENTENCES = {
   off: "The camera is off.",
   starting: "Waiting for the camera: allow it if the browser asks.",
   loading: "The camera is on. The network is being loaded …",
   on: "The camera is on.",
   frozen: "Frozen: this picture stays, and no other is looked at.",
-  busy: "Python does not answer yet: a cell may be running, and the webcam goes on after it. " +
-    "If none is, run this cell again.",
-  gone: `Python has not answered for ${GONE} seconds, so the camera is off. Interrupt or restart ` +
-    "the kernel, then run this cell again.",
-  lost: "Python was stopped or restarted, so the camera is off. Run this cell again.",
+  busy: "Python does not answer yet: it may be busy, and the webcam goes on after that.",
+  gone: `Python has not answered for ${GONE} seconds, so the camera is off. Press Start again ` +
+    "when it is done.",
+  lost: `Python was stopped or restarted, so the camera is off. ${AGAIN}`,
   taken: "The camera was unplugged or switched off. Press Start when it is back.",
   insecure: "The browser gives the camera only to pages at http://localhost or over https: " +
     "open this page at such an address.",
@@ -144,8 +146,10 @@ export default () => {
     phase = phase === "on" ? "frozen" : "on";
     sentence = SENTENCES[phase];
     arrivals = [];
-    if (phase === "frozen") tell({ off: true });
-    else requestAnimationFrame(tick);
+    if (phase === "frozen") {
+      waiting = undefined; // a frame that has not left yet does not leave
+      tell({ off: true });
+    } else requestAnimationFrame(tick);
     refresh();
   }
 
@@ -153,7 +157,7 @@ export default () => {
     if (phase !== "on") return;
     requestAnimationFrame(tick);
     if (waiting) {
-      const silence = now() - waiting.since;
+      const silence = now() - (waiting.patience ?? waiting.since);
       if (silence > GONE) return stop(SENTENCES.gone);
       if (silence > (answer ? BUSY : LOADING)) say(SENTENCES.busy);
     }
@@ -179,13 +183,19 @@ export default () => {
   }
 
   function receive(content) {
+    if (content?.wait && waiting) {
+      waiting.patience = now() + PREPARING;
+      return say(content.wait);
+    }
     if (!waiting || content?.tag !== waiting.tag) return; // an old answer, or none of ours
     const time = now();
     const took = time - waiting.since;
     waiting = undefined;
     if (content.say) {
+      forget();
       notBefore = time + 1; // what went wrong will often go wrong again
-      return say(content.say);
+      sentence = content.say;
+      return refresh();
     }
     if (phase === "on") say(content.note || SENTENCES.on);
     smooth(content, time);
@@ -200,8 +210,7 @@ export default () => {
 
   // The bars follow the largest face, as an average in which what is older than SMOOTH fades.
   function smooth(content, time) {
-    const same = bars && bars.classes.join("\n") === content.classes.join("\n");
-    if (!same) {
+    if (bars?.by !== content.by) {
       bars = undefined;
       past = [];
     }
@@ -213,7 +222,8 @@ export default () => {
       const weight = near ? 1 - Math.exp(-(time - bars.time) / SMOOTH) : 1;
       const before = near ? bars.p : face.p;
       const p = face.p.map((value, k) => before[k] + weight * (value - before[k]));
-      bars = { p, time, middle, classes: content.classes, colours: content.colours };
+      const { by, classes, colours } = content;
+      bars = { p, time, middle, by, classes, colours };
       face.p = p;
     }
     answer = content;
@@ -309,7 +319,8 @@ export default () => {
       context.fillStyle = colours[k];
       context.beginPath();
       for (let i = 0; i + 1 < past.length; i += 1) {
-        if (!past[i].p || !past[i + 1].p) continue; // no face: a gap
+        const gap = past[i + 1].time - past[i].time > 3; // frozen, or out of sight
+        if (gap || !past[i].p || !past[i + 1].p) continue;
         const [from, to] = [Math.floor(x(past[i].time)), Math.ceil(x(past[i + 1].time))];
         context.rect(from, height * (1 - floor[i]), to - from, height * (floor[i] - below[i]));
       }
@@ -337,10 +348,10 @@ export default () => {
     const average = element("p", { class: "small over-time" });
     const rate = element("p", { class: "small rate" });
     const place = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)
-      ? "do not leave this computer" : `go to ${location.hostname}, where Python runs`;
+      ? "go no further than Python on this computer" : `go to ${location.hostname}, where Python runs`;
     const promise = element("p", { class: "small" });
-    promise.textContent = `The camera's pictures are looked at once and forgotten: ` +
-      `they are not stored, and they ${place}.`;
+    promise.textContent = `The camera's pictures are looked at once and forgotten, but for those ` +
+      `that you record. None is stored, and they ${place}.`;
 
     const button = (name, action) => {
       const made = element("button", { type: "button", class: "jupyter-button" }, name);

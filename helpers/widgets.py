@@ -37,8 +37,8 @@ PURPOSE = (
     "(AI Act, Article 5(1)(f))."
 )
 TEACH = (
-    "Name two to four expressions, start the webcam, and record each of them. The pictures are "
-    "kept in memory until you forget them, and are not stored."
+    "Name two to four expressions, start the webcam, and record each of them. What you record or "
+    "upload here is kept in memory until you forget it, and is not stored."
 )
 NOT_SENT = "The browser cannot open this, and it is too large to send: save it as JPEG or PNG."
 NO_MODEL = "There is no trained network yet: run notebook 04, or `python train_model.py`, first."
@@ -148,20 +148,23 @@ class Networks:
         Raises:
             TutorialError: if there is none, or its file cannot be used.
         """
-        file = self.chooser.value
-        if file is None:
-            raise TutorialError(NO_MODEL)
+        path = self.path
         with self._lock:
-            if file.path not in self._loaded:
-                self._loaded[file.path] = evaluation.load_faster(file.path, FER_CLASSES)
-            return self._loaded[file.path]
+            if path not in self._loaded:
+                self._loaded[path] = evaluation.load_faster(path, FER_CLASSES)
+            return self._loaded[path]
 
-    def load_model(self):
-        """Return the chosen network itself, as Keras has it: it takes seconds to load."""
-        from helpers.training import load_model
+    @property
+    def path(self) -> Path:
+        """The file of the chosen network; a `TutorialError` if there is none."""
+        if self.chooser.value is None:
+            raise TutorialError(NO_MODEL)
+        return self.chooser.value.path
 
-        self.load()
-        return load_model(self.chooser.value.path, FER_CLASSES)[0]
+    @property
+    def ready(self) -> bool:
+        """False if `load` will take its time."""
+        return self.chooser.value is None or self.path in self._loaded
 
 
 def _describe(file: evaluation.ModelFile) -> str:
@@ -223,6 +226,7 @@ class Webcam(anywidget.AnyWidget):
             network; None for the network.
         watch: is called with the faces of every frame, and with None when no more come.
         whole: True takes the whole frame for the face.
+        on: True while frames come.
         guard: the lock around all of this.
     """
 
@@ -234,20 +238,19 @@ class Webcam(anywidget.AnyWidget):
         self.guard = threading.RLock()  # newer kernels answer widgets on several threads
         self.own: tuple[Sequence[str], Callable[[np.ndarray], np.ndarray]] | None = None
         self.watch: Callable[[list[faces.Face] | None], None] = lambda found: None
-        self.whole = False
-        self._last = -np.inf
+        self.whole = self.on = False
+        self._by, self._changes = None, 0  # what answers, and how often that has changed
         self.on_msg(self._receive)
 
-    @property
-    def live(self) -> bool:
-        """True if a frame has come lately."""
-        return time.monotonic() - self._last < 3
+    def wait(self, sentence: str) -> None:
+        """Say why the next answer takes long."""
+        self.send({"wait": sentence})
 
     def _receive(self, _, content, buffers) -> None:
         try:
             with self.guard:
                 if isinstance(content, dict) and content.get("off") is True:
-                    self._last = -np.inf
+                    self.on = False
                     return self.watch(None)
                 answer = self._answer(buffers)
         except Exception as error:
@@ -260,16 +263,21 @@ class Webcam(anywidget.AnyWidget):
         frame = data.open_picture(bytes(buffers[0]), max_side=640)
         found = [faces.whole_image(frame)] if self.whole else faces.find_faces(frame, live=True)
         found = found[:MOST_FACES]
-        self._last = time.monotonic()
+        self.on = True
         self.watch(found)
+        by = self.own or self.networks.chooser.value
+        self._by, self._changes = by, self._changes + (by is not self._by)
         if self.own:
             (names, answer), note = self.own, ""
         else:
+            if not self.networks.ready:
+                self.wait("The network is being prepared …")
             answer, info = self.networks.load()
             names, note = info["classes"], faces.caution(info)
         probabilities = faces.classify(answer, found).astype(float).round(4).tolist()
         rows = zip(found, probabilities, strict=True)
         answer = {"size": frame.size, "faces": [{"box": face.box, "p": p} for face, p in rows]}
+        answer["by"] = self._changes
         return answer | {"classes": list(names), "colours": class_colours(names), "note": note}
 
 
@@ -307,15 +315,16 @@ class Teacher(ipywidgets.VBox):
             return made
 
         self.webcam = webcam
+        webcam.own, webcam.whole = None, False
         self._recording: tuple[_Own, int, float] | None = None  # of, pictures before, deadline
-        self._frames, self._said, self._added = 0, [], 0
+        self._frames, self._into, self._said, self._added = 0, None, [], 0
         record = partial(self._safely, self._record)
         names = ("wink", "tongue out", "neither", "")
         self.own = [_Own(number, name, record) for number, name in enumerate(names, start=1)]
-        numbers = [(f"upload for number {own.number}", own) for own in self.own]
-        numbers += [("upload to ask about", None)]
+        numbers = [(f"number {own.number}", own) for own in self.own]
+        numbers += [("asking, not learning", None)]
         self.target = ipywidgets.Dropdown(
-            options=numbers, description="or", style=_WIDE, layout={"width": "16em"}
+            options=numbers, description="Uploads are for", style=_WIDE
         )
         self.upload = Pictures(partial(self._safely, self._take))
         self.train = button("Train", self._train)
@@ -327,11 +336,11 @@ class Teacher(ipywidgets.VBox):
         self.whole.observe(lambda _: self._safely(self._forget), "value")
         webcam.networks.chooser.observe(lambda _: self._safely(self._go_back), "value")
         webcam.watch = partial(self._safely, self._watch)
-        self.status = ipywidgets.HTML(spoken(f"<p>{TEACH}</p>"))
+        self.status = ipywidgets.HTML(spoken("<p>Nothing is recorded yet.</p>"))
         rows = [own.row for own in self.own]
         upload = ipywidgets.HBox([self.target, self.upload, self.whole], layout=_ROW)
         buttons = ipywidgets.HBox([self.train, self.back, self.forget], layout=_ROW)
-        super().__init__([self.status, *rows, upload, buttons])
+        super().__init__([ipywidgets.HTML(f"<p>{TEACH}</p>"), *rows, upload, buttons, self.status])
 
     def _safely(self, step: Callable[..., str], *arguments) -> None:
         """Take a step while no other thread does, and show the sentence it returns or raises."""
@@ -340,14 +349,18 @@ class Teacher(ipywidgets.VBox):
                 sentence = step(*arguments)
             except Exception as error:
                 sentence = explain(error)
-            if sentence:
-                self.status.value = spoken(f"<p>{html.escape(sentence)}</p>")
+            self.webcam.whole = self.whole.value and bool(self.webcam.own or self._recording)
+            self._say(sentence)
+
+    def _say(self, sentence: str) -> None:
+        if sentence:
+            self.status.value = spoken(f"<p>{html.escape(sentence)}</p>")
 
     def _record(self, own: _Own) -> str:
         if not own.name:
             raise TutorialError(f"Give number {own.number} a name first.")
-        if not self.webcam.live:
-            raise TutorialError("No pictures come from the webcam: press Start, or upload some.")
+        if not self.webcam.on:
+            raise TutorialError("The webcam shows nothing new: press Start, or Freeze once more.")
         self._frames, self._recording = 0, (own, len(own.crops), time.monotonic() + SECONDS)
         return f"Recording “{own.name}”: hold it, and turn your head a little …"
 
@@ -368,15 +381,15 @@ class Teacher(ipywidgets.VBox):
         return f"Recorded {new} pictures of “{own.name}”."
 
     def _take(self, name: str, source, place: int, of: int) -> str:
-        if not place:
-            self._said, self._added = [], 0
+        if not place:  # of those chosen together, all go where the first one goes
+            self._into, self._said, self._added = self.target.value, [], 0
         try:
             picture = _open(source)
-            found = [faces.whole_image(picture)] if self.webcam.whole else faces.find_faces(picture)
+            found = [faces.whole_image(picture)] if self.whole.value else faces.find_faces(picture)
             if not found:
                 raise TutorialError("no face was found.")
-            if self.target.value:
-                self.target.value.keep(found)
+            if self._into:
+                self._into.keep(found)
                 self._added += 1
             elif self.webcam.own:
                 names, answer = self.webcam.own
@@ -386,8 +399,9 @@ class Teacher(ipywidgets.VBox):
                 raise TutorialError("press Train before you ask.")
         except Exception as error:
             self._said.append(f"{name}: {explain(error)}")
-        added = [f"Added {self._added} of {place + 1} pictures."] * bool(self.target.value)
-        return " ".join([*added, *self._said])
+        added = [f"Added {self._added} of {max(of, place + 1)} pictures."] * bool(self._into)
+        most = [f"At most {MOST_PICTURES} can be uploaded at once."] * (of > MOST_PICTURES)
+        return " ".join([*added, *most, *self._said])
 
     def _train(self) -> str:
         used = [own for own in self.own if own.crops]
@@ -399,10 +413,14 @@ class Teacher(ipywidgets.VBox):
                 raise TutorialError(f"Number {own.number} has pictures but no name: give it one.")
             if names.count(own.name) > 1:
                 raise TutorialError(f"Two are named “{own.name}”: change one of them.")
-        from helpers.network import own_classifier  # TensorFlow comes with it
+        self._say("Training …")
+        self.webcam.wait("Training …")
+        from helpers.network import own_classifier  # TensorFlow comes with these two
+        from helpers.training import load_model
 
         start, crops = time.perf_counter(), [own.crops for own in used]
-        self.webcam.own = names, own_classifier(self.webcam.networks.load_model(), crops)
+        model, _ = load_model(self.webcam.networks.path, FER_CLASSES)
+        self.webcam.own = names, own_classifier(model, crops)
         seconds, n = time.perf_counter() - start, sum(map(len, crops))
         learnt = f"Learnt from {n} pictures in {seconds:.1f} seconds"
         return f"{learnt}; the webcam now looks for: {', '.join(names)}."
@@ -415,7 +433,7 @@ class Teacher(ipywidgets.VBox):
         for own in self.own:
             own.crops.clear()
             own.count.value = "0 pictures"
-        self.webcam.whole, self.webcam.own, self._recording = self.whole.value, None, None
+        self.webcam.own = self._recording = None
         return "All pictures are forgotten, and what was learnt from them."
 
 

@@ -53,6 +53,13 @@ def overlapping(found):
     ]
 
 
+def test_every_class_has_a_colour_of_its_own():
+    for classes in (FER_CLASSES, ["tongue out", "angry"], ["sad", "wink", "neither", "angry"]):
+        assert len(set(class_colours(classes))) == len(classes)
+    assert class_colours(["wink", "sad"])[1] == class_colours(FER_CLASSES)[5]
+    assert len(class_colours([str(n) for n in range(20)])) == 20
+
+
 def test_every_function_returns_its_ax_with_the_title(ax):
     face, log = np.zeros((1, 8, 8), np.uint8), {"loss": [1.0], "val_loss": [2.0]}
     labels, values = np.array([0, 1, 2]), np.array([0.1, 0.7, 0.2])

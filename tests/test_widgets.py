@@ -55,9 +55,13 @@ def box(model_files):
 
 
 def message(widget, content, *buffers):
-    """Deliver what a browser sent, and return what the widget answers."""
+    """Deliver what a browser sent, and return what the widget answers, but for "wait"."""
     answers = []
-    widget.send = lambda content, buffers=None: answers.append(content)
+
+    def send(content, buffers=None):
+        answers.extend([content] if "wait" not in content else [])
+
+    widget.send = send
     data = {"method": "custom", "content": content}
     views = [memoryview(buffer) for buffer in buffers]
     widget._handle_msg({"content": {"data": data}, "buffers": views})
@@ -460,13 +464,56 @@ def test_uploads_can_ask_what_was_learnt(teacher):
     assert [own.count.value for own in teacher.own[:2]] == ["4 pictures"] * 2
 
 
+def test_uploads_chosen_together_go_where_the_first_one_went(teacher):
+    teacher.target.value = teacher.own[1]
+    for place in (0, 1):
+        message(teacher.upload, {"name": "a", "place": place, "of": 30}, BRIGHT)
+        teacher.target.value = teacher.own[0]
+    assert [own.count.value for own in teacher.own[:2]] == ["0 pictures", "2 pictures"]
+    assert said(teacher) == "Added 2 of 30 pictures. At most 20 can be uploaded at once."
+
+
+def test_the_whole_picture_is_for_what_was_learnt_from_it_alone(teacher):
+    wall, webcam = encoded(SAMPLES["empty wall"]), teacher.webcam
+    teacher.whole.value = True
+    (answer,) = message(webcam, FRAME, wall)
+    assert answer["faces"] == []
+    record(teacher, 1, wall)
+    record(teacher, 2, DARK)
+    teacher.train.click()
+    (answer,) = message(webcam, FRAME, wall)
+    assert len(answer["faces"]) == 1 and answer["classes"] == ["wink", "tongue out"]
+    teacher.back.click()
+    (answer,) = message(webcam, FRAME, wall)
+    assert answer["faces"] == []
+    teacher.train.click()
+    assert webcam.own and webcam.whole
+    widgets.Teacher(webcam)  # as when its cell is run again
+    assert not webcam.own and not webcam.whole
+
+
+def test_every_change_of_what_answers_is_counted(teacher, model_files):
+    def by():
+        (answer,) = message(teacher.webcam, FRAME, BRIGHT)
+        return answer["by"]
+
+    seen = [by(), by()]
+    teacher.webcam.networks.chooser.value = model_files[1]
+    seen.append(by())
+    teacher.webcam.own = ["a", "b"], lambda crops: np.full((len(crops), 2), 0.5)
+    seen.append(by())
+    teacher.webcam.networks.chooser.value = model_files[0]
+    seen.append(by())
+    assert np.diff(seen).tolist() == [0, 1, 1, 1]
+
+
 def test_recording_needs_a_name_a_camera_and_a_face(teacher):
     teacher.webcam.networks.load()
     message(teacher.webcam, {"off": True})
     teacher.own[3].button.click()
     assert said(teacher) == "Give number 4 a name first."
     teacher.own[0].button.click()
-    assert "press Start" in said(teacher)
+    assert "press Start, or Freeze once more" in said(teacher)
     record(teacher, 1, encoded(SAMPLES["empty wall"]), frames=3)
     assert said(teacher).startswith("Recording “wink”")
     message(teacher.webcam, {"off": True})
