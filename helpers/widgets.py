@@ -331,7 +331,9 @@ class Teacher(ipywidgets.VBox):
         self.back = button("Back to the network's classes", self._go_back)
         self.forget = button("Forget all pictures", self._forget)
         self.whole = ipywidgets.Checkbox(
-            description="gestures: look at the whole picture (starts anew)", indent=False
+            description="gestures: look at the whole picture (starts anew)",
+            indent=False,
+            layout={"width": "auto"},
         )
         self.whole.observe(lambda _: self._safely(self._forget), "value")
         webcam.networks.chooser.observe(lambda _: self._safely(self._go_back), "value")
@@ -340,7 +342,8 @@ class Teacher(ipywidgets.VBox):
         rows = [own.row for own in self.own]
         upload = ipywidgets.HBox([self.target, self.upload, self.whole], layout=_ROW)
         buttons = ipywidgets.HBox([self.train, self.back, self.forget], layout=_ROW)
-        super().__init__([ipywidgets.HTML(f"<p>{TEACH}</p>"), *rows, upload, buttons, self.status])
+        teach = ipywidgets.HTML(f'<p style="line-height:1.3">{TEACH}</p>')
+        super().__init__([teach, self.status, *rows, upload, buttons])
 
     def _safely(self, step: Callable[..., str], *arguments) -> None:
         """Take a step while no other thread does, and show the sentence it returns or raises."""
