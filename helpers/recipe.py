@@ -39,7 +39,7 @@ AUGMENTATIONS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a network. The defaults make the most of a quarter of an hour on two cores.
+    """How to train a network. The defaults make the most of twenty minutes on two cores.
 
     Attributes:
         epochs: rounds through the training images.
