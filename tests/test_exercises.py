@@ -160,6 +160,10 @@ def test_the_error_of_a_function_is_quoted(capsys) -> None:
     assert 'KeyError: "of the learner\'s making"' in said or "of the learner's making" in said
 
 
+GAZES = "left", "straight", "right", "up left", "up right", "down left", "down right", "closed"
+MIRRORED = dict(zip(GAZES, (GAZES[i] for i in (2, 1, 0, 4, 3, 6, 5, 7)), strict=True))
+
+
 def test_an_example_shows_what_the_answer_gives(capsys) -> None:
     def right(kernel, channels, filters):
         return (kernel**2 * channels + 1) * filters
@@ -168,7 +172,9 @@ def test_an_example_shows_what_the_answer_gives(capsys) -> None:
     assert said.endswith("; for the example it gives 73856.")
     assert said.startswith("It holds: ")
     said = verdict(capsys, "conv_parameters", right, "an example that does not fit", 1, 1)
-    assert "the example your function raised TypeError" in said
+    assert "in the example your function raised TypeError" in said
+    said = verdict(capsys, "mirrored_label", MIRRORED.get, "up left")
+    assert said.endswith("; for the example it gives up right.")
 
 
 def padded_convolution(picture, kernel):

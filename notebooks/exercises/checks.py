@@ -38,8 +38,9 @@ def exercise(holds: str) -> Callable:
                 check(answer)
                 said = f"It holds: {holds}"
                 if example:
-                    shown = np.round(_call(answer, *example, trial="the example"), 3).tolist()
-                    said += f"; for the example it gives {shown}"
+                    shown = np.asarray(_call(answer, *example, trial="the example"))
+                    shown = shown if shown.dtype.kind == "U" else shown.round(3)
+                    said += f"; for the example it gives {shown.tolist()}"
                 said += "."
             except AnswerError as wrong:
                 said = f"Not yet: {wrong}"
@@ -64,7 +65,7 @@ def _call(function: Callable, *inputs, trial: str = "a trial"):
             warnings.simplefilter("ignore")
             result = function(*given)
     except RAISED as error:
-        what = str(error).partition("\n")[0]
+        what = str(error).partition("\n")[0].rstrip(".")
         raise AnswerError(
             f"in {trial} your function raised {type(error).__name__}: {what}."
         ) from None
@@ -91,7 +92,8 @@ def _numbers(value, shape: tuple[int, ...] = (), trial: str = "") -> np.ndarray:
         )
     if array.shape != shape:
         wanted = f"an array of shape {shape}" if shape else "a single number"
-        raise AnswerError(f"{where}{wanted} is wanted, and yours has the shape {array.shape}.")
+        has = f"has the shape {array.shape}" if array.shape else "is a single number"
+        raise AnswerError(f"{where}{wanted} is wanted, and yours {has}.")
     if not np.isfinite(array).all():
         raise AnswerError(f"{where}you get nan or infinity: is something divided by zero?")
     return array.astype(float)
