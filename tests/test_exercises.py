@@ -357,6 +357,43 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
 }
 
 
+# Right in another way than the solution, with other types.
+RIGHT: dict[str, object] = {
+    "count_numbers": 27648.0,
+    "class_shares": lambda y, k: [sum(y == i) / len(y) for i in range(k)],
+    "most_common_accuracy": lambda a, b: float((b == max(set(a), key=list(a).count)).mean()),
+    "count_contradictions": lambda g, y: (
+        np.bincount(np.unique(np.stack([g, y]), axis=1)[0]) > 1
+    ).sum(),
+    "turned_point": [37.5, 23.5],
+    "move_points": lambda m, p: [(m @ (x, y, 1))[:2] for x, y in p],
+    "mirror_matrix": lambda width: [[-1.0, 0.0, width - 1.0], [0, 1, 0], [0, 0, 1]],
+    "mirrored_label": MIRRORED.get,
+    "flat_size": np.float32(9216),
+    "conv_parameters": lambda k, c, f: np.zeros((k, k, c, f)).size + np.zeros(f).size,
+    "output_size": lambda n, k, s, p: (
+        len(range(0, n, s)) if p == "same" else len(range(0, n - k + 1, s))
+    ),
+    "convolve": lambda picture, kernel: valid_convolution(picture, kernel, np.float32),
+    "recalls": lambda c: [c[k, k] / sum(c[k]) for k in range(len(c))],
+    "macro_f1": lambda c: np.float32(
+        np.mean([c[k, k] / (c[k].sum() + c[:, k].sum()) * 2 for k in range(len(c))])
+    ),
+    "interval": lambda right, rounds: tuple(
+        np.quantile(
+            np.random.default_rng().binomial(len(right), right.mean(), rounds), (0.025, 0.975)
+        )
+        / len(right)
+    ),
+    "mixed_accuracy": lambda found, counts: np.average(found, weights=counts),
+}
+
+
+@each_check
+def test_every_right_way_holds(name: str, capsys) -> None:
+    assert verdict(capsys, name, RIGHT[name]).startswith("It holds: ")
+
+
 @pytest.mark.parametrize(
     ("name", "mistake"), [(name, mistake) for name, row in WRONG.items() for mistake in row]
 )

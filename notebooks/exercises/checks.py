@@ -342,7 +342,7 @@ def convolve(answer) -> None:
     for name, picture, size in (
         ("a kernel of 3 × 3", rng.random((7, 6)), (3, 3)),
         ("a kernel of 2 × 4", rng.random((7, 6)), (2, 4)),
-        ("whole numbers from 0 to 255", rng.integers(0, 256, (6, 6), np.uint8), (3, 3)),
+        ("whole numbers of 8 bits", rng.integers(0, 256, (6, 6), np.uint8), (3, 3)),
         ("a kernel of one number", rng.random((3, 2)), (1, 1)),
     ):
         kernel = rng.integers(1, 9, size).astype(picture.dtype)
@@ -360,7 +360,7 @@ def convolve(answer) -> None:
         if np.allclose(result, (windows * kernel[::-1, ::-1]).sum(axis=(2, 3)), rtol=1e-4):
             raise AnswerError("your kernel is turned round; lay it on the picture as it stands.")
         if picture.dtype == np.uint8:
-            raise AnswerError(f"in {trial} the sums run over: 8 bits end at 255.")
+            raise AnswerError(f"in {trial} the sums run over, since 8 bits end at 255.")
         raise AnswerError(f"in {trial} the shape is right, but the numbers are not.")
 
 
