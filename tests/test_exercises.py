@@ -381,7 +381,7 @@ RIGHT: dict[str, object] = {
     ),
     "interval": lambda right, rounds: tuple(
         np.quantile(
-            np.random.default_rng().binomial(len(right), right.mean(), rounds), (0.025, 0.975)
+            np.random.default_rng(1).binomial(len(right), right.mean(), rounds), (0.025, 0.975)
         )
         / len(right)
     ),
