@@ -156,7 +156,7 @@ def test_a_function_that_changes_its_input_is_told_so(capsys) -> None:
 
 def test_the_error_of_a_function_is_quoted(capsys) -> None:
     said = verdict(capsys, "conv_parameters", raises)
-    assert "3 × 3, 1 channels in, 32 filters" in said
+    assert "3 × 3, channels in: 1, filters: 32" in said
     assert 'KeyError: "of the learner\'s making"' in said or "of the learner's making" in said
 
 

@@ -80,7 +80,7 @@ def _call(function: Callable, *inputs, trial: str = "a trial"):
 
 def _numbers(value, shape: tuple[int, ...] = (), trial: str = "") -> np.ndarray:
     """Return finite numbers of this shape as float array; the shape () is a single number."""
-    where = f"in {trial} " if trial else ""
+    where = f"in {trial}, " if trial else ""
     try:
         array = np.asarray(value)
     except ValueError:  # lists of several lengths
@@ -187,7 +187,7 @@ def count_contradictions(answer) -> None:
             continue
         if value == sizes[kinds > 1].sum():
             raise AnswerError(
-                "you count every copy, and a picture should count once with all of its."
+                "you count every copy; a picture counts once, however many of its copies disagree."
             )
         if value == (sizes > 1).sum():
             raise AnswerError(
@@ -302,7 +302,7 @@ def flat_size(answer) -> None:
 @exercise("every filter has a kernel for each channel below it, and a bias")
 def conv_parameters(answer) -> None:
     for kernel, channels, filters in ((3, 1, 32), (3, 32, 64), (5, 3, 7)):
-        trial = f"a trial ({kernel} × {kernel}, {channels} channels in, {filters} filters)"
+        trial = f"a trial ({kernel} × {kernel}, channels in: {channels}, filters: {filters})"
         value = _numbers(_call(answer, kernel, channels, filters, trial=trial), (), trial)
         kernels = kernel * kernel * channels * filters
         if value == kernels + filters:
@@ -312,7 +312,7 @@ def conv_parameters(answer) -> None:
         if value == (kernel * kernel + 1) * filters:
             raise AnswerError("a filter looks at every channel below it, and yours looks at one.")
         too = _how(value, kernels + filters)
-        raise AnswerError(f"in {trial} your number, {value:g}, is too {too}.")
+        raise AnswerError(f"in {trial} your number, {value:.0f}, is too {too}.")
 
 
 @exercise("you count the places where a kernel can be laid down")
@@ -332,8 +332,8 @@ def output_size(answer) -> None:
         if value != np.floor(value):
             raise AnswerError(f"in {trial} you get {value:g}: can there be a part of a place?")
         if value != expected:
-            hint = "with 'same', a last step into the zeros counts" if same else "count the places"
-            raise AnswerError(f"in {trial} your {value:g} is too {_how(value, expected)}; {hint}.")
+            hint = "what do the zeros around it change?" if same else "count the places."
+            raise AnswerError(f"in {trial} your {value:g} is too {_how(value, expected)}: {hint}")
 
 
 @exercise("kernels of any height and width slide over pictures of any kind")
