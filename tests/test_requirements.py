@@ -96,7 +96,7 @@ def imported(source: str) -> set[str]:
 def sources() -> dict[Path, str]:
     """Return all Python of the project but the tests', notebook cells included."""
     found = {path: path.read_text("utf-8") for path in ROOT.glob("*.py")}
-    for folder in ("app", "helpers", "tools"):
+    for folder in ("app", "helpers", "tools", "notebooks/exercises"):
         found |= {path: path.read_text("utf-8") for path in (ROOT / folder).glob("*.py")}
     for path in [*ROOT.glob("notebooks/**/*.ipynb"), *ROOT.glob("app/*.ipynb")]:
         cells = json.loads(path.read_text("utf-8"))["cells"]
@@ -107,7 +107,7 @@ def sources() -> dict[Path, str]:
 
 def test_what_is_imported_is_listed_and_what_is_listed_is_imported() -> None:
     distributions = packages_distributions()
-    own = {"helpers", "start", "tools", "conftest"} | {
+    own = {"helpers", "notebooks", "start", "tools", "conftest"} | {
         path.stem for path in [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")]
     }
 

@@ -1,0 +1,464 @@
+"""The checks of the exercises: `check.name(answer)` prints one sentence, and never raises.
+
+A check is a function under `@exercise("what holds")`: it takes the learner's answer, and raises
+`AnswerError` with what is wrong, in words that do not give the solution away. What follows the
+answer in a page's call is an example, with which an answer that holds is called.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from helpers import SEED
+
+RAISED = (Exception, SystemExit)  # what an answer may do; Ctrl-C still stops it
+
+
+class AnswerError(Exception):
+    """Says what is wrong with an answer."""
+
+
+def exercise(holds: str) -> Callable:
+    """Make a function that raises `AnswerError` into a check, which prints; `holds` praises."""
+
+    def decorate(check: Callable) -> Callable:
+        @functools.wraps(check)
+        def printed(answer=..., *example) -> None:
+            try:
+                if answer is ... or answer is None:
+                    raise AnswerError(
+                        "there is no answer here; put yours in place of the three dots."
+                    )
+                check(answer)
+                said = f"It holds: {holds}"
+                if example:
+                    shown = np.asarray(_call(answer, *example, trial="the example"))
+                    shown = shown if shown.dtype.kind == "U" else shown.round(3)
+                    said += f"; for the example it gives {shown.tolist()}"
+                said += "."
+            except AnswerError as wrong:
+                said = f"Not yet: {wrong}"
+            except RAISED as error:  # such as an answer that cannot even be compared
+                said = f"Not yet: what you gave cannot be checked ({type(error).__name__})."
+            print(said)
+
+        return printed
+
+    return decorate
+
+
+def _call(function: Callable, *inputs, trial: str = "a trial"):
+    """Call a learner's function on copies, so that what it does to them can be seen."""
+    if not callable(function):
+        raise AnswerError(
+            f"a function is wanted, and this is of the type {type(function).__name__}."
+        )
+    given = copy.deepcopy(inputs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = function(*given)
+    except RAISED as error:
+        what = str(error).partition("\n")[0].rstrip(".")
+        raise AnswerError(
+            f"in {trial} your function raised {type(error).__name__}: {what}."
+        ) from None
+    if result is None or result is ...:
+        raise AnswerError("your function returns nothing yet.")
+    if not all(np.array_equal(*pair) for pair in zip(given, inputs, strict=True)):
+        raise AnswerError(
+            "your function changes the arrays that it is given; let it leave them alone."
+        )
+    return result
+
+
+def _numbers(value, shape: tuple[int, ...] = (), trial: str = "") -> np.ndarray:
+    """Return finite numbers of this shape as float array; the shape () is a single number."""
+    where = f"in {trial}, " if trial else ""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        array = np.array(None)
+    if array.dtype.kind not in "iuf":
+        wanted = "numbers are" if shape else "a number is"
+        raise AnswerError(
+            f"{where}{wanted} wanted, and this is of the type {type(value).__name__}."
+        )
+    if array.shape != shape:
+        wanted = f"an array of shape {shape}" if shape else "a single number"
+        has = f"has the shape {array.shape}" if array.shape else "is a single number"
+        raise AnswerError(f"{where}{wanted} is wanted, and yours {has}.")
+    if not np.isfinite(array).all():
+        raise AnswerError(f"{where}you get nan or infinity: is something divided by zero?")
+    return array.astype(float)
+
+
+def _shares(value, shape: tuple[int, ...] = (), trial: str = "") -> np.ndarray:
+    array = _numbers(value, shape, trial)
+    if array.min() < 0 or array.max() > 1 + 1e-9:
+        far = array.min() if array.min() < 0 else array.max()
+        raise AnswerError(f"a share lies between 0 and 1, and {far:.4g} does not.")
+    return array
+
+
+def _same(a, b) -> bool:
+    return np.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def _how(value: float, expected: float) -> str:
+    return "large" if value > expected else "small"
+
+
+# Lesson 1
+
+
+@exercise("every pixel has a number for each of its colours, and all of them go in")
+def count_numbers(answer) -> None:
+    value, expected = _numbers(answer), 96 * 96 * 3
+    if value == 96 * 96:
+        raise AnswerError("that would do for grey; a pixel in colour is more than one number.")
+    if value == 48 * 48 * 3:
+        raise AnswerError("these pictures have more rows and columns than those of the lesson.")
+    if value != expected:
+        raise AnswerError(f"your number is too {_how(value, expected)}: rows, columns, and then?")
+
+
+@exercise("the shares stand in the order of the classes and add up to 1")
+def class_shares(answer) -> None:
+    for labels, k in (([2, 0, 0, 1, 2, 2, 2, 0], 3), ([1, 1, 3, 1], 6)):
+        trial = f"a trial with {k} classes, of which {k - len(set(labels))} have no picture"
+        shares = _shares(_call(answer, np.array(labels), k, trial=trial), (k,), trial)
+        if not _same(shares.sum(), 1):
+            raise AnswerError(
+                f"the shares of all classes add up to 1, and yours to {shares.sum():.3g}."
+            )
+        if not _same(shares, np.bincount(labels, minlength=k) / len(labels)):
+            raise AnswerError(
+                "the shares are right in sum, but not each: in which order do they stand?"
+            )
+
+
+@exercise("the answer is chosen by the training labels alone, and scored on the others")
+def most_common_accuracy(answer) -> None:
+    trials = (
+        ([0, 0, 0, 1, 2, 2], [2, 2, 2, 2, 0, 0, 1]),
+        ([4, 4, 2, 4, 0], [0, 2, 2]),
+        ([1], [1, 1]),
+    )
+    for train, labels in trials:
+        common = np.bincount(train).argmax()
+        value = _shares(_call(answer, np.array(train), np.array(labels)))
+        if _same(value, np.mean(np.array(labels) == common)):
+            continue
+        if _same(value, np.bincount(labels).max() / len(labels)):
+            raise AnswerError(
+                "where the two sets have different favourites, you take that of the labels you "
+                "are scored on; nobody may look at those."
+            )
+        if _same(value, np.mean(np.array(train) == common)):
+            raise AnswerError(
+                "you score on the training labels, and the other ones are to be scored."
+            )
+        raise AnswerError(
+            f"in a trial your accuracy of {value:.3f} is wrong: which answers are right?"
+        )
+
+
+@exercise("a picture counts once if its copies disagree, and not at all if they agree")
+def count_contradictions(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for groups, labels in (
+        ([0, 1, 1, 2, 2, 2, 2], [0, 1, 1, 0, 1, 2, 3]),
+        (rng.integers(0, 40, 90), rng.integers(0, 3, 90)),
+        ([0, 1, 2], [0, 0, 1]),
+    ):
+        groups, labels = np.array(groups), np.array(labels)
+        value = _numbers(_call(answer, groups, labels))
+        kinds = np.array([len(set(labels[groups == group])) for group in np.unique(groups)])
+        sizes = np.unique(groups, return_counts=True)[1]
+        expected = (kinds > 1).sum()
+        if value == expected:
+            continue
+        if value == sizes[kinds > 1].sum():
+            raise AnswerError(
+                "you count every copy; a picture counts once, however many of its copies disagree."
+            )
+        if value == (sizes > 1).sum():
+            raise AnswerError(
+                "you also count pictures whose copies carry the same label; they agree."
+            )
+        raise AnswerError(
+            f"in a trial with copies of copies your number is too {_how(value, expected)}."
+        )
+
+
+# Lesson 2
+
+
+@exercise("down becomes right, and the middle stays where it is")
+def turned_point(answer) -> None:
+    x, y = _numbers(answer, (2,))
+    if not (0 <= x <= 47 and 0 <= y <= 47):
+        raise AnswerError(
+            "this lies outside the picture: turn about its middle, not about its corner."
+        )
+    if abs(x - 38) <= 1 and abs(y - 23) <= 1:
+        return
+    if abs(x - 9) <= 1 and abs(y - 24) <= 1:
+        raise AnswerError("the face is turned to the wrong side: remember that y grows downwards.")
+    raise AnswerError("the mouth is not there: measure from the middle, turn, then measure back.")
+
+
+@exercise("turns, stretches and shifts all arrive, for any number of points")
+def move_points(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    turn = np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0], [0, 0, 1]])
+    shift = np.array([[1.0, 0, 5], [0, 1, -2], [0, 0, 1]])
+    for name, matrix, n in (
+        ("a pure shift", shift, 5),
+        ("a pure turn", turn, 4),
+        ("turn, stretch and shift in one", shift @ turn @ np.diag([1.5, 0.5, 1]), 3),
+    ):
+        points = rng.uniform(0, 47, (n, 2))
+        trial = f"a trial ({name}, {n} points)"
+        moved = _numbers(_call(answer, matrix, points, trial=trial), (n, 2), trial)
+        if _same(moved, points @ matrix[:2, :2].T + matrix[:2, 2]):
+            continue
+        if _same(moved, points @ matrix[:2, :2].T):
+            raise AnswerError(f"in {trial} the shift is lost: what does the third column do?")
+        if _same(moved, points @ matrix[:2, :2] + matrix[:2, 2]):
+            raise AnswerError(f"in {trial} the turn goes the wrong way round: rows, or columns?")
+        raise AnswerError(f"in {trial} the points do not arrive where they should.")
+
+
+@exercise("first and last column change places, and a second time brings all back")
+def mirror_matrix(answer) -> None:
+    for width in (48, 7):
+        matrix = _numbers(_call(answer, width), (3, 3))
+        columns = np.array([0, width - 1, 2])
+        x, y, one = matrix @ [columns, [3, 3, 3], [1, 1, 1]]
+        if not _same(one, 1):
+            raise AnswerError("the last row of such a matrix leaves the added 1 as it is.")
+        if not _same(y, 3):
+            raise AnswerError("a pixel changes its row; left and right should be swapped.")
+        where = f"of {width} columns, from 0 to {width - 1}, column"
+        for column, lands in zip(columns, x, strict=True):
+            if not -1e-6 <= lands <= width - 1 + 1e-6:
+                raise AnswerError(f"{where} {column} lands outside, in column {lands:g}.")
+        for column, lands in zip(columns, x, strict=True):
+            if not _same(lands, width - 1 - column):
+                raise AnswerError(f"{where} {column} lands in column {lands:g}.")
+
+
+@exercise("what the mirror swaps is swapped in the label too, and all else is left")
+def mirrored_label(answer) -> None:
+    for label, expected in (
+        ("left", "right"),
+        ("right", "left"),
+        ("straight", "straight"),
+        ("up left", "up right"),
+        ("down right", "down left"),
+        ("closed", "closed"),
+    ):
+        value = _call(answer, label, trial=f"a trial with {label!r}")
+        if not isinstance(value, str):
+            raise AnswerError(
+                f"a label is a text, and yours is of the type {type(value).__name__}."
+            )
+        if value == label != expected:
+            raise AnswerError(
+                f"{label!r} stays {value!r}, but in a mirror that gaze goes elsewhere."
+            )
+        if value != expected and expected == label:
+            raise AnswerError(
+                f"{label!r} becomes {value!r}, and a mirror does nothing to that gaze."
+            )
+        if value != expected:
+            raise AnswerError(f"{label!r} becomes {value!r}, which is not what a mirror shows.")
+
+
+# Lesson 3
+
+
+@exercise("every place that the poolings leave has one answer of each filter of the last block")
+def flat_size(answer) -> None:
+    value, expected = _numbers(answer), 12 * 12 * 64
+    if value == 96 * 96 * 64:
+        raise AnswerError("the picture has got smaller on the way: each block ends with a pooling.")
+    if value == 12 * 12:
+        raise AnswerError("these are the places; how many answers does each of them hold?")
+    if value != expected:
+        raise AnswerError(
+            f"your number is too {_how(value, expected)}: follow one block after another."
+        )
+
+
+@exercise("every filter has a kernel for each channel below it, and a bias")
+def conv_parameters(answer) -> None:
+    for kernel, channels, filters in ((3, 1, 32), (3, 32, 64), (5, 3, 7)):
+        trial = f"a trial ({kernel} × {kernel}, channels in: {channels}, filters: {filters})"
+        value = _numbers(_call(answer, kernel, channels, filters, trial=trial), (), trial)
+        kernels = kernel * kernel * channels * filters
+        if value == kernels + filters:
+            continue
+        if value == kernels:
+            raise AnswerError("the kernels are counted; which other number does each filter have?")
+        if value == (kernel * kernel + 1) * filters:
+            raise AnswerError("a filter looks at every channel below it, and yours looks at one.")
+        too = _how(value, kernels + filters)
+        raise AnswerError(f"in {trial} your number, {value:.0f}, is too {too}.")
+
+
+@exercise("you count the places where a kernel can be laid down")
+def output_size(answer) -> None:
+    for size, kernel, stride, padding in (
+        (48, 3, 1, "valid"),
+        (48, 3, 1, "same"),
+        (9, 5, 2, "valid"),
+        (10, 3, 2, "valid"),
+        (7, 3, 2, "same"),
+        (48, 5, 3, "same"),
+    ):
+        trial = f"a trial ({size} pixels, kernel {kernel}, stride {stride}, {padding!r})"
+        value = _numbers(_call(answer, size, kernel, stride, padding, trial=trial), (), trial)
+        same = padding == "same"
+        expected = math.ceil(size / stride) if same else (size - kernel) // stride + 1
+        if value != np.floor(value):
+            raise AnswerError(f"in {trial} you get {value:g}: can there be a part of a place?")
+        if value != expected:
+            hint = "what do the zeros around it change?" if same else "count the places."
+            raise AnswerError(f"in {trial} your {value:g} is too {_how(value, expected)}: {hint}")
+
+
+@exercise("kernels of any height and width slide over pictures of any kind")
+def convolve(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for name, picture, size in (
+        ("a kernel of 3 × 3", rng.random((7, 6)), (3, 3)),
+        ("a kernel of 2 × 4", rng.random((7, 6)), (2, 4)),
+        ("whole numbers of 8 bits", rng.integers(0, 256, (6, 6), np.uint8), (3, 3)),
+        ("a kernel of one number", rng.random((3, 2)), (1, 1)),
+    ):
+        kernel = rng.integers(1, 9, size).astype(picture.dtype)
+        trial = f"a trial with {name}"
+        windows = np.lib.stride_tricks.sliding_window_view(picture.astype(float), size)
+        expected = (windows * kernel).sum(axis=(2, 3))
+        result = _call(answer, picture, kernel, trial=trial)
+        if np.shape(result) == picture.shape != expected.shape:
+            raise AnswerError(
+                "your result is as large as the picture: the kernel hangs over the edge."
+            )
+        result = _numbers(result, expected.shape, trial)
+        if np.allclose(result, expected, rtol=1e-4):
+            continue
+        if np.allclose(result, (windows * kernel[::-1, ::-1]).sum(axis=(2, 3)), rtol=1e-4):
+            raise AnswerError("your kernel is turned round; lay it on the picture as it stands.")
+        if picture.dtype == np.uint8:
+            raise AnswerError(f"in {trial} the sums run over, since 8 bits end at 255.")
+        raise AnswerError(f"in {trial} the shape is right, but the numbers are not.")
+
+
+# Lesson 5
+
+
+def _confusions() -> list[np.ndarray]:
+    """Return matrices of 3 and of 5 classes; of the second's, one is never given as an answer."""
+    rng = np.random.default_rng(SEED)
+    matrices = [rng.integers(1, 40, (k, k)) + np.diag(rng.integers(20, 90, k)) for k in (3, 5)]
+    matrices[1][:, 2] = 0
+    return matrices
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    return 2 * counts.diagonal() / (counts.sum(axis=0) + counts.sum(axis=1))
+
+
+@exercise("of the faces with a label, these shares are found")
+def recalls(answer) -> None:
+    for counts in _confusions():
+        trial = f"a trial with {len(counts)} classes"
+        values = _numbers(_call(answer, counts, trial=trial), (len(counts),), trial)
+        hits = counts.diagonal()
+        if _same(values, hits / counts.sum(axis=1)):
+            continue
+        if _same(values, hits / np.maximum(counts.sum(axis=0), 1)):
+            raise AnswerError("you divide by how often the answer was given; that is precision.")
+        _shares(values, values.shape)
+        raise AnswerError(f"in {trial} the recalls are wrong: by what is each hit to be divided?")
+
+
+@exercise("each class counts the same, also one that is never given as an answer")
+def macro_f1(answer) -> None:
+    for counts in _confusions():
+        value = _call(answer, counts)
+        f1, support = _f1(counts), counts.sum(axis=1)
+        precision = counts.diagonal() / np.maximum(counts.sum(axis=0), 1)
+        recall = counts.diagonal() / support
+        if np.ndim(value) == 0 and np.asarray(value).dtype.kind == "f" and np.isnan(value):
+            raise AnswerError("you get nan where a class is never given as an answer; its F1 is 0.")
+        value = _shares(value)
+        if _same(value, f1.mean()):
+            continue
+        if _same(value, counts.trace() / counts.sum()):
+            raise AnswerError("that is the accuracy, in which common classes count for more.")
+        if _same(value, f1 @ support / support.sum()):
+            raise AnswerError("that is the weighted mean, in which common classes count for more.")
+        if f1.min() == 0 and _same(value, f1[f1 > 0].mean()):
+            raise AnswerError(
+                "you leave out the class that is never given as an answer; it counts too."
+            )
+        both = precision.mean(), recall.mean()
+        if _same(value, 2 * both[0] * both[1] / sum(both)):
+            raise AnswerError("you average before F1: take F1 of each class first, then the mean.")
+        raise AnswerError(
+            f"in a trial with {len(counts)} classes your F1 is too {_how(value, f1.mean())}."
+        )
+
+
+@exercise("the interval holds the accuracy, and is as wide as it should be for few and many faces")
+def interval(answer) -> None:
+    for n, hits in ((900, 630), (100, 85)):
+        right = np.random.default_rng(SEED).permutation(n) < hits
+        low, high = _shares(_call(answer, right, 2000), (2,))
+        share = hits / n
+        expected = 2 * 1.96 * math.sqrt(share * (1 - share) / n)
+        if low > high:
+            raise AnswerError("the low end comes first, then the high one.")
+        if high - low < 1e-9:
+            raise AnswerError("all rounds give the same score: can a face be drawn more than once?")
+        if not low < share < high:
+            raise AnswerError(
+                "the interval does not hold the accuracy of the very faces you were given."
+            )
+        if not 0.88 < (high - low) / expected < 1.12:
+            wide = "wide" if high - low > expected else "narrow"
+            raise AnswerError(
+                f"for {n} faces your interval is too {wide}: how many faces does a round draw, "
+                "and which part of the rounds lies inside?"
+            )
+
+
+@exercise("the same recalls give another accuracy wherever the classes are mixed differently")
+def mixed_accuracy(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for k in (3, 7):
+        found, counts = rng.uniform(0.2, 0.9, k), rng.integers(5, 400, k)
+        value = _numbers(_call(answer, found, counts))
+        if _same(value, found.mean()):
+            raise AnswerError(
+                "another mix of classes leaves your accuracy as it is; it should move it."
+            )
+        if value > 1:
+            raise AnswerError(
+                f"an accuracy lies between 0 and 1, and {value:.4g} is something else."
+            )
+        if not _same(value, found @ counts / counts.sum()):
+            raise AnswerError(
+                f"in a trial with {k} classes it is wrong: how many are right in each?"
+            )

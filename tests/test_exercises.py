@@ -1,0 +1,517 @@
+"""The exercises: what the checks say of right, wrong and absurd answers, and the pages' making."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from notebooks.exercises import checks
+from tools.make_exercises import NOTEBOOKS, PART, main, page, unsolved
+from tools.run_notebooks import execute, kernel_environment
+
+SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+PAGES = [NOTEBOOKS / "exercises" / path.name for path in SOLUTIONS]
+CHECKS = {name: made for name, made in vars(checks).items() if hasattr(made, "__wrapped__")}
+each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+each_check = pytest.mark.parametrize("name", CHECKS)
+
+
+def code(path: Path) -> list[str]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
+
+
+def asked(path: Path) -> list[str]:
+    """Return the names of the checks that a page calls, in order."""
+    return re.findall(r"^check\.(\w+)\(", "\n".join(code(path)), flags=re.MULTILINE)
+
+
+def verdict(capsys: pytest.CaptureFixture, name: str, *answer) -> str:
+    """Return the one sentence that a check prints."""
+    capsys.readouterr()
+    assert CHECKS[name](*answer) is None
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.count("\n") == 1
+    assert said.out.rstrip("\n")[-1] in ".?"
+    return said.out.strip()
+
+
+def run_solution(path: Path, dataset: Path, runs: Path) -> None:
+    changes = {"TUTORIAL_DATASET": str(dataset), "TUTORIAL_PROFILE": "quick"}
+    notebook = execute(path, kernel_environment(TUTORIAL_RUNS=str(runs), **changes))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    said = "".join(output.get("text", "") for output in outputs)
+    assert "Warning" not in said
+    assert "Not yet" not in said
+    assert said.count("It holds: ") == len(asked(path))
+
+
+@pytest.mark.notebook
+@each_solution
+def test_every_solution_holds_on_toy_faces(path: Path, toy_folder: Path, tmp_path: Path) -> None:
+    run_solution(path, toy_folder, tmp_path)
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOLUTIONS if "load_dataset" in path.read_text("utf-8")],
+    ids=lambda path: path.stem,
+)
+def test_every_solution_with_data_holds_on_fer2013(
+    path: Path, fer2013_zip: Path, tmp_path: Path
+) -> None:
+    run_solution(path, fer2013_zip, tmp_path)
+
+
+@each_page
+def test_an_unsolved_page_runs_to_its_end_and_nothing_holds(
+    path: Path, toy_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("TUTORIAL_DATASET", str(toy_folder))
+    names: dict = {}
+    for cell in code(path):
+        exec(cell, names)
+    said = capsys.readouterr().out
+    assert "It holds" not in said
+    assert said.count("Not yet: ") == len(asked(path))
+
+
+def raises(*inputs):
+    raise KeyError("of the learner's making")
+
+
+def leaves(*inputs):
+    sys.exit(1)
+
+
+class Absurd:
+    """Can be neither compared nor turned into an array."""
+
+    def __array__(self, *args, **kwargs):
+        raise RuntimeError("no array")
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    __hash__ = None
+
+
+NONSENSE = {
+    "the three dots": ...,
+    "None": None,
+    "a text": "happy",
+    "a number": -3.5,
+    "nan": float("nan"),
+    "a truth": True,
+    "a list": [1, [2, 3]],
+    "an empty array": np.zeros(0),
+    "a huge number": 10**400,
+    "an object": Absurd(),
+    "a function that raises": raises,
+    "a function that ends Python": leaves,
+    "a function without arguments": lambda: 1,
+    "a function that returns nothing": lambda *inputs: None,
+    "a function that returns the dots": lambda *inputs: ...,
+    "a function that returns a text": lambda *inputs: "7",
+    "a function that returns nan": lambda *inputs: np.nan,
+    "a function that returns itself": lambda *inputs: raises,
+    "a function that returns an object": lambda *inputs: Absurd(),
+    "a function that returns its first input": lambda *inputs: inputs[0],
+}
+
+
+@each_check
+def test_nonsense_gets_a_sentence_and_never_a_traceback(name: str, capsys) -> None:
+    assert verdict(capsys, name).startswith("Not yet: ")
+    for what, answer in NONSENSE.items():
+        assert verdict(capsys, name, answer).startswith("Not yet: "), what
+
+
+@each_check
+def test_the_dots_and_the_wrong_kind_are_named(name: str, capsys) -> None:
+    assert "the three dots" in verdict(capsys, name, ...)
+    assert "type str" in verdict(capsys, name, "happy")
+
+
+def test_a_function_that_changes_its_input_is_told_so(capsys) -> None:
+    def sorts_in_place(groups, labels):
+        labels.sort()
+        return 1
+
+    assert "leave them alone" in verdict(capsys, "count_contradictions", sorts_in_place)
+
+
+def test_the_error_of_a_function_is_quoted(capsys) -> None:
+    said = verdict(capsys, "conv_parameters", raises)
+    assert "3 × 3, channels in: 1, filters: 32" in said
+    assert 'KeyError: "of the learner\'s making"' in said or "of the learner's making" in said
+
+
+GAZES = "left", "straight", "right", "up left", "up right", "down left", "down right", "closed"
+MIRRORED = dict(zip(GAZES, (GAZES[i] for i in (2, 1, 0, 4, 3, 6, 5, 7)), strict=True))
+
+
+def test_an_example_shows_what_the_answer_gives(capsys) -> None:
+    def right(kernel, channels, filters):
+        return (kernel**2 * channels + 1) * filters
+
+    said = verdict(capsys, "conv_parameters", right, 3, 64, 128)
+    assert said.endswith("; for the example it gives 73856.")
+    assert said.startswith("It holds: ")
+    said = verdict(capsys, "conv_parameters", right, "an example that does not fit", 1, 1)
+    assert "in the example your function raised TypeError" in said
+    said = verdict(capsys, "mirrored_label", MIRRORED.get, "up left")
+    assert said.endswith("; for the example it gives up right.")
+
+
+def padded_convolution(picture, kernel):
+    result = np.zeros(picture.shape)
+    padded = np.pad(picture.astype(float), 4)
+    for (row, column), weight in np.ndenumerate(kernel):
+        result += float(weight) * padded[row:, column:][: len(result), : result.shape[1]]
+    return result
+
+
+def valid_convolution(picture, kernel, dtype=float):
+    windows = np.lib.stride_tricks.sliding_window_view(picture.astype(dtype), kernel.shape)
+    return (windows * kernel.astype(dtype)).sum(axis=(2, 3), dtype=dtype)
+
+
+def f1_of_means(counts):
+    precision = (counts.diagonal() / np.maximum(counts.sum(axis=0), 1)).mean()
+    recall = (counts.diagonal() / counts.sum(axis=1)).mean()
+    return 2 * precision * recall / (precision + recall)
+
+
+def f1_by_division(counts):
+    precision, recall = (counts.diagonal() / counts.sum(axis=axis) for axis in (0, 1))
+    return (2 * precision * recall / (precision + recall)).mean()
+
+
+def ends(low: float, high: float, draw: float = 1, replace: bool = True) -> Callable:
+    """Return a bootstrap between two percentiles that draws so many times the faces there are."""
+
+    def interval(right, rounds):
+        rng, n = np.random.default_rng(1), int(draw * len(right))
+        scores = [rng.choice(right, n, replace=replace).mean() for _ in range(rounds)]
+        return np.percentile(scores, [low, high])
+
+    return interval
+
+
+# For each check: what somebody typically does wrong, the answer, and what the sentence names.
+WRONG: dict[str, dict[str, tuple[object, str]]] = {
+    "count_numbers": {
+        "forgets the colours": (96 * 96, "colour"),
+        "takes the lesson's size": (48 * 48 * 3, "rows and columns"),
+        "takes twice the grey picture": (2 * 48 * 48, "too small"),
+    },
+    "class_shares": {
+        "returns counts": (lambda y, k: np.bincount(y, minlength=k), "between 0 and 1"),
+        "stops at the last class there is": (lambda y, k: np.bincount(y) / len(y), "shape"),
+        "returns percentages": (lambda y, k: 100 * np.bincount(y, minlength=k) / len(y), "0 and 1"),
+        "sorts them": (lambda y, k: np.sort(np.bincount(y, minlength=k) / len(y)), "order"),
+        "divides by the classes": (lambda y, k: np.bincount(y, minlength=k) / 9, "add up to 1"),
+    },
+    "most_common_accuracy": {
+        "peeks at the labels": (lambda a, b: np.bincount(b).max() / len(b), "nobody may look"),
+        "scores the training labels": (
+            lambda a, b: np.bincount(a).max() / len(a),
+            "the training labels",
+        ),
+        "returns percent": (lambda a, b: 100 * np.mean(b == np.bincount(a).argmax()), "0 and 1"),
+        "takes the rarest": (lambda a, b: np.mean(b == np.bincount(a).argmin()), "wrong"),
+    },
+    "count_contradictions": {
+        "counts copies": (
+            lambda g, y: sum(len(set(y[g == i])) > 1 for i in g),
+            "every copy",
+        ),
+        "counts all that are there twice": (
+            lambda g, y: (np.unique(g, return_counts=True)[1] > 1).sum(),
+            "the same label",
+        ),
+        "compares with the next only": (
+            lambda g, y: sum((g[1:] == g[:-1]) & (y[1:] != y[:-1])),
+            "too",
+        ),
+    },
+    "turned_point": {
+        "turns to the right": ((9, 24), "downwards"),
+        "turns about the corner": ((38, -24), "outside"),
+        "leaves it": ((24, 38), "middle"),
+        "gives one number": (38, "shape"),
+    },
+    "move_points": {
+        "loses the shift": (lambda m, p: p @ m[:2, :2].T, "shift is lost"),
+        "takes rows for columns": (lambda m, p: p @ m[:2, :2] + m[:2, 2], "wrong way round"),
+        "keeps the third number": (
+            lambda m, p: np.hstack([p, np.ones((len(p), 1))]) @ m.T,
+            "shape",
+        ),
+    },
+    "mirror_matrix": {
+        "has no shift": (lambda width: np.diag([-1, 1, 1]), "outside"),
+        "is a pixel off": (lambda width: [[-1, 0, width], [0, 1, 0], [0, 0, 1]], "column 48"),
+        "turns it upside down": (lambda width: [[1, 0, 0], [0, -1, width], [0, 0, 1]], "row"),
+        "does nothing": (lambda width: np.eye(3), "column 0 lands in column 0"),
+        "has two rows": (lambda width: [[-1, 0, width - 1], [0, 1, 0]], "shape"),
+    },
+    "mirrored_label": {
+        "keeps the label": (lambda label: label, "stays 'left'"),
+        "swaps twice": (
+            lambda label: label.replace("left", "right").replace("right", "left"),
+            "stays 'left'",
+        ),
+        "knows two names": ({"left": "right", "right": "left"}.__getitem__, "'straight'"),
+        "swaps all": (
+            lambda label: {"left": "right", "right": "left"}.get(label, "straight"),
+            "'up left' becomes 'straight'",
+        ),
+    },
+    "flat_size": {
+        "forgets the poolings": (96 * 96 * 64, "smaller"),
+        "forgets the filters": (12 * 12, "answers"),
+        "takes the lesson's network": (6 * 6 * 128, "too small"),
+    },
+    "conv_parameters": {
+        "forgets the bias": (lambda k, c, f: k * k * c * f, "which other number"),
+        "forgets the channels": (lambda k, c, f: (k * k + 1) * f, "channel"),
+        "has one bias for all": (lambda k, c, f: k * k * c * f + 1, "too small"),
+    },
+    "output_size": {
+        "forgets the first place": (lambda n, k, s, p: (n - k) // s, "too small"),
+        "ignores the padding": (lambda n, k, s, p: (n - k) // s + 1, "'same'"),
+        "takes a part of a step": (
+            lambda n, k, s, p: (n - (k if p == "valid" else 1)) / s + 1,
+            "part of a place",
+        ),
+        "drops the last step": (
+            lambda n, k, s, p: n // s if p == "same" else (n - k) // s + 1,
+            "zeros",
+        ),
+    },
+    "convolve": {
+        "turns the kernel": (
+            lambda picture, kernel: valid_convolution(picture, kernel[::-1, ::-1]),
+            "turned round",
+        ),
+        "pads": (padded_convolution, "hangs over"),
+        "knows 3 × 3 only": (
+            lambda picture, kernel: valid_convolution(picture, kernel.reshape(3, 3)),
+            "2 × 4",
+        ),
+        "runs over": (
+            lambda picture, kernel: valid_convolution(picture, kernel, picture.dtype),
+            "255",
+        ),
+    },
+    "recalls": {
+        "computes precision": (lambda c: c.diagonal() / c.sum(axis=0), "precision"),
+        "computes accuracy": (lambda c: c.trace() / c.sum(), "shape"),
+        "returns the hits": (lambda c: c.diagonal(), "between 0 and 1"),
+        "divides by all faces": (lambda c: c.diagonal() / c.sum(), "divided"),
+    },
+    "macro_f1": {
+        "computes accuracy": (lambda c: c.trace() / c.sum(), "accuracy"),
+        "divides nothing by nothing": (f1_by_division, "nan"),
+        "averages first": (f1_of_means, "average before"),
+        "weighs by the faces": (
+            lambda c: np.average(2 * c.diagonal() / (c.sum(0) + c.sum(1)), weights=c.sum(axis=1)),
+            "weighted",
+        ),
+        "leaves a class out": (
+            lambda c: np.mean(
+                [2 * c[k, k] / (c[k].sum() + c[:, k].sum()) for k in c.any(0).nonzero()[0]]
+            ),
+            "leave out",
+        ),
+    },
+    "interval": {
+        "draws without replacement": (ends(2.5, 97.5, replace=False), "more than once"),
+        "takes 90%": (ends(5, 95), "too narrow"),
+        "takes the extremes": (ends(0, 100), "too wide"),
+        "draws half": (ends(2.5, 97.5, draw=0.5), "too wide"),
+        "draws ten times as many": (ends(2.5, 97.5, draw=10), "too narrow"),
+        "swaps the ends": (ends(97.5, 2.5), "first"),
+        "returns the mean": (lambda right, rounds: right.mean(), "shape"),
+    },
+    "mixed_accuracy": {
+        "takes the plain mean": (lambda found, counts: found.mean(), "mix"),
+        "adds up the hits": (lambda found, counts: found @ counts, "between 0 and 1"),
+        "divides by the classes": (lambda found, counts: (found / counts).mean(), "trial"),
+    },
+}
+
+
+# Right in another way than the solution, with other types.
+RIGHT: dict[str, object] = {
+    "count_numbers": 27648.0,
+    "class_shares": lambda y, k: [sum(y == i) / len(y) for i in range(k)],
+    "most_common_accuracy": lambda a, b: float((b == max(set(a), key=list(a).count)).mean()),
+    "count_contradictions": lambda g, y: (
+        np.bincount(np.unique(np.stack([g, y]), axis=1)[0]) > 1
+    ).sum(),
+    "turned_point": [37.5, 23.5],
+    "move_points": lambda m, p: [(m @ (x, y, 1))[:2] for x, y in p],
+    "mirror_matrix": lambda width: [[-1.0, 0.0, width - 1.0], [0, 1, 0], [0, 0, 1]],
+    "mirrored_label": MIRRORED.get,
+    "flat_size": np.float32(9216),
+    "conv_parameters": lambda k, c, f: np.zeros((k, k, c, f)).size + np.zeros(f).size,
+    "output_size": lambda n, k, s, p: (
+        len(range(0, n, s)) if p == "same" else len(range(0, n - k + 1, s))
+    ),
+    "convolve": lambda picture, kernel: valid_convolution(picture, kernel, np.float32),
+    "recalls": lambda c: [c[k, k] / sum(c[k]) for k in range(len(c))],
+    "macro_f1": lambda c: np.float32(
+        np.mean([c[k, k] / (c[k].sum() + c[:, k].sum()) * 2 for k in range(len(c))])
+    ),
+    "interval": lambda right, rounds: tuple(
+        np.quantile(
+            np.random.default_rng(1).binomial(len(right), right.mean(), rounds), (0.025, 0.975)
+        )
+        / len(right)
+    ),
+    "mixed_accuracy": lambda found, counts: np.average(found, weights=counts),
+}
+
+
+@each_check
+def test_every_right_way_holds(name: str, capsys) -> None:
+    assert verdict(capsys, name, RIGHT[name]).startswith("It holds: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"), [(name, mistake) for name, row in WRONG.items() for mistake in row]
+)
+def test_a_typical_mistake_is_named(name: str, mistake: str, capsys) -> None:
+    answer, word = WRONG[name][mistake]
+    said = verdict(capsys, name, answer)
+    assert said.startswith("Not yet: ")
+    assert word in said
+
+
+def test_every_check_stands_on_one_page_and_two_mistakes_are_tried() -> None:
+    called = [name for path in SOLUTIONS for name in asked(path)]
+    assert sorted(called) == sorted(CHECKS) == sorted(WRONG)
+    assert all(len(row) >= 2 for row in WRONG.values())
+
+
+@each_page
+def test_a_page_is_whole_and_shows_no_solution(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    lesson = (path.parent / ".." / path.name).resolve()
+    assert lesson.is_file()
+    assert notebook.cells[0].source.startswith(f"[← Lesson {int(path.name[:2])} · ")
+    for link in re.findall(r"\]\(([^)]+\.ipynb)\)", path.read_text("utf-8")):
+        assert (path.parent / link).is_file(), link
+    assert 2 <= len(asked(path)) <= 4
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "olution>" not in text
+    assert "**Solution" not in text
+    assert text.count("= ...") + text.count("return ...") == len(asked(path))
+    solved = "\n".join(code(NOTEBOOKS / "solutions" / path.name))
+    lines = [line.strip() for part in PART.findall(solved) for line in part[1].splitlines()]
+    assert len(lines) >= len(asked(path))
+    assert not [line for line in lines if line in text]
+
+
+@pytest.mark.parametrize("path", [*SOLUTIONS, *PAGES], ids=lambda path: "/".join(path.parts[-2:]))
+def test_a_page_is_committed_clean(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for trick in ("sys.path", "PYTHONPATH", "%cd", "os.chdir", "/home/", "/Users/", "C:\\\\"):
+        assert trick not in text
+    for cell in json.loads(text)["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_the_pages_are_those_of_the_solutions(capsys) -> None:
+    assert main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_stale_missing_and_orphaned_pages_are_noticed(tmp_path: Path, capsys) -> None:
+    for folder in ("solutions", "exercises"):
+        shutil.copytree(NOTEBOOKS / folder, tmp_path / folder)
+    first, second = (tmp_path / "exercises" / path.name for path in PAGES[:2])
+    first.write_text(first.read_text("utf-8").replace("Your turn", "My turn"), "utf-8")
+    second.unlink()
+    assert main(["--check"], tmp_path) == 1
+    said = capsys.readouterr().out
+    assert f"{first.name} is stale" in said
+    assert f"{second.name} is stale" in said
+    assert len(said.splitlines()) == 2
+    assert main([], tmp_path) == 0
+    assert main(["--check"], tmp_path) == 0
+    (tmp_path / "solutions" / PAGES[2].name).unlink()
+    capsys.readouterr()
+    assert main(["--check"], tmp_path) == 1
+    assert f"{PAGES[2].name} has no solution" in capsys.readouterr().out
+
+
+def test_the_tool_says_so_in_its_exit_code() -> None:
+    tool = str(ROOT / "tools" / "make_exercises.py")
+    done = subprocess.run([sys.executable, tool, "--check"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_stands_between_the_markers_becomes_dots() -> None:
+    code = "a = 1\n# <solution>\nb = 2\nc = (\n    b\n)\n# </solution>\nprint(c)"
+    turn = "# Your turn: as many lines as you like, the last of them like this one."
+    assert unsolved(code) == f"a = 1\n{turn}\nc = ...\nprint(c)"
+    code = 'def f(x):\n    """Double."""\n    # <solution>\n    return 2 * x\n    # </solution>'
+    assert unsolved(code) == f'def f(x):\n    """Double."""\n    {turn}\n    return ...'
+    assert unsolved("print(1)") == "print(1)"
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("# <solution>\na = 1", "partner"),
+        ("a = 1\n# </solution>", "partner"),
+        ("# <solution>\nprint(1)\n# </solution>", "neither"),
+        ("# <solution>\n# </solution>", "neither"),
+    ],
+)
+def test_a_solution_that_cannot_be_taken_out_is_refused(code: str, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        unsolved(code)
+
+
+def test_outputs_and_explanations_stay_with_the_solution(tmp_path: Path) -> None:
+    new = nbformat.v4
+    output = new.new_output("stream", name="stdout", text="forty-two")
+    cells = [
+        new.new_markdown_cell("# 9 · Count: solutions"),
+        new.new_code_cell("# <solution>\na = 6 * 7\n# </solution>", outputs=[output]),
+        new.new_markdown_cell("**Solution.** It is forty-two."),
+        new.new_markdown_cell("## 2 · Next"),
+    ]
+    cells[1].execution_count = 1
+    path = tmp_path / "09_count.ipynb"
+    nbformat.write(new.new_notebook(cells=cells), path)
+    made = page(path)
+    assert "forty-two" not in made
+    assert "6 * 7" not in made
+    kept = json.loads(made)["cells"]
+    assert ["".join(cell["source"]) for cell in kept[::2]] == [
+        "# 9 · Count: exercises",
+        "## 2 · Next",
+    ]
+    path.write_text(path.read_text("utf-8").replace("# <solution>", "#"), "utf-8")
+    with pytest.raises(ValueError, match="partner"):
+        page(path)
