@@ -1,6 +1,6 @@
 """Set the tutorial up and open it; needs nothing but Python 3.11, 3.12 or 3.13.
 
-    python start.py            set up, then open the first notebook in JupyterLab
+    python start.py            set up, then open the contents page in JupyterLab
     python start.py app        set up, then open the demo, a page that needs no data
     python start.py test       set up, then run the tests (what follows goes to pytest)
     python start.py run        set up, then execute all notebooks into build/*.html
@@ -29,7 +29,7 @@ PYTHONS = ("3.11", "3.12", "3.13")  # TensorFlow has builds for these Pythons an
 MACHINES = ("Linux x86_64", "Linux aarch64", "Darwin arm64", "Windows AMD64")
 NEEDED_GB = 5  # the packages, their downloads and the data
 LAB = (
-    "-m jupyterlab --LabApp.default_url=/lab/tree/notebooks/01_explore_the_data.ipynb"
+    "-m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_contents.ipynb"
     " --ServerApp.log_level=WARN --ServerApp.allow_root=True"
     # The usual 10 MiB would lose a larger uploaded photograph without a word.
     ' --ServerApp.tornado_settings={"websocket_max_message_size":104857600}'

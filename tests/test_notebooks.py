@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from tools.navigation import lessons
 from tools.run_notebooks import NotebookError, execute, kernel_environment, write_page
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = lessons()
 STDERR_LINES = 5  # more would be the wall of warnings that a reader must not meet
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
 def streams(notebook: nbformat.NotebookNode, name: str) -> str:
@@ -39,7 +42,7 @@ def run_alone(path: Path, dataset: str, runs: Path) -> nbformat.NotebookNode:
 
 
 @pytest.mark.notebook
-@each_notebook
+@each_lesson
 def test_runs_alone_on_toy_faces(path: Path, tmp_path: Path) -> None:
     said = streams(run_alone(path, "toy", tmp_path), "stdout")
     if path.stem[:2] not in ("02", "06"):  # they show portraits, and need no data set
@@ -47,7 +50,7 @@ def test_runs_alone_on_toy_faces(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.notebook
-@each_notebook
+@each_lesson
 def test_runs_alone_on_fer2013(path: Path, tmp_path: Path, fer2013_zip: Path) -> None:
     run_alone(path, str(fer2013_zip), tmp_path)
 
@@ -70,7 +73,7 @@ def test_needs_no_path_tricks_and_names_no_machine(path: Path) -> None:
 
 
 def test_they_are_numbered_without_a_gap() -> None:
-    numbers = [int(path.name[:2]) for path in NOTEBOOKS if path.name[:2].isdigit()]
+    numbers = [int(path.name[:2]) for path in LESSONS]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 6
 
@@ -113,6 +116,9 @@ def test_the_kernel_is_this_python_beside_the_notebook_with_helpers(tmp_path: Pa
 
 def test_pages_are_whole_and_end_at_the_first_failure(tmp_path: Path) -> None:
     good = write_notebook(tmp_path / "01_good.ipynb", "print('six times', 7)")
+    linked = nbformat.read(good, as_version=4)
+    linked.cells[0].source = "[next](02_bad.ipynb) and [a task](exercises/01.ipynb)"
+    nbformat.write(linked, good)
     bad = write_notebook(tmp_path / "02_bad.ipynb", "raise ValueError('no such thing')")
     last = write_notebook(tmp_path / "03_last.ipynb", "1")
     pages = tmp_path / "pages"
@@ -130,6 +136,8 @@ def test_pages_are_whole_and_end_at_the_first_failure(tmp_path: Path) -> None:
     assert [page.name for page in pages.iterdir()] == ["01_good.html"]
     html = (pages / "01_good.html").read_text("utf-8")
     assert "six times 7" in html
+    assert 'href="02_bad.html"' in html, "pages link to pages, which lie beside them"
+    assert 'href="exercises/01.ipynb"' in html
     assert "TUTORIAL_PROFILE=standard" in html
     assert html.rstrip().endswith("</html>")
 

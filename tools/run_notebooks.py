@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -119,6 +120,7 @@ def write_page(notebook: NotebookNode, name: str, folder: Path, note: str = "") 
     exporter = HTMLExporter(embed_images=True)
     where = {"metadata": {"name": name, "path": str(ROOT / "notebooks")}}
     html, _ = exporter.from_notebook_node(copy, resources=where)
+    html = re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', html)  # the pages beside this one
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{name}.part"
     draft.write_text(html, encoding="utf-8")
