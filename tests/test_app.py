@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -21,9 +22,11 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from browser import FLAGS, LAPTOP, MINUTE, SCREENSHOTS, free_port
+from browser import FLAGS, LAPTOP, MEMORY, MINUTE, SCREENSHOTS, fake_camera, free_port
 from conftest import ROOT
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from skimage.data import astronaut
 
 from helpers import FER_CLASSES
 
@@ -113,9 +116,10 @@ def server(project: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    flags = FLAGS + fake_camera(tmp_path_factory.mktemp("camera") / "portrait.mjpeg")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         yield browser
         browser.close()
 
@@ -130,6 +134,7 @@ def page(browser: Browser) -> Iterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     local = ("http://localhost:", "data:", "blob:")
     page.on("request", lambda r: None if r.url.startswith(local) else complaints.append(r.url))
+    page.add_init_script(MEMORY)
     page.add_init_script(
         """window.sentences = new Set();  // all that was ever said in a place for sentences
         new MutationObserver(() => document.querySelectorAll("[role=status]").forEach(
@@ -194,6 +199,34 @@ def test_it_is_ready_answers_and_ends_its_kernel_when_closed(server: Server, pag
     server.wait_for_kernels(0)
     noise = server.errors.read_text("utf-8").splitlines()
     assert [line for line in noise if "IPKernelApp" not in line] == []  # start.py silences those
+
+
+def test_uploads_and_the_webcam_work_here_too(server: Server, page: Page) -> None:
+    page.context.grant_permissions(["camera"])
+    page.goto(server.address)
+    page.get_by_label("Sample").wait_for()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Upload pictures").first.click()
+    portrait = io.BytesIO()
+    Image.fromarray(astronaut()).save(portrait, "PNG")
+    files = {"portrait.png": portrait.getvalue(), "notes.txt": b"text"}
+    chooser.value.set_files(
+        [{"name": name, "mimeType": "image/*", "buffer": files[name]} for name in files]
+    )
+    expect(page.get_by_text(ANSWER)).to_be_visible()
+    expect(page.get_by_text("This file is not a picture")).to_be_visible()
+    page.get_by_role("tab", name="Webcam").click()
+    place = page.locator(".emotion-webcam:visible")
+    place.get_by_role("button", name="Start").click()
+    expect(place.locator(".result")).to_contain_text("Apparent expression: happy")
+    picture(page, "webcam")
+    for kernel in server.kernels():
+        kernel.kill()
+    expect(place.get_by_role("status")).to_contain_text("Python was stopped or restarted")
+    expect(place.get_by_role("status")).to_contain_text("Reload this page.")
+    assert page.evaluate("tracks.length && tracks.every(t => t.readyState === 'ended')")
+    picture(page, "kernel_lost")
+    page.close(run_before_unload=True)
 
 
 def test_it_answers_to_this_computer_and_to_who_has_the_token(server: Server, page: Page) -> None:
