@@ -185,15 +185,19 @@ def faster(model: keras.Model, kept: Path | None = None) -> Callable[[np.ndarray
 def load_faster(path: Path, classes: Sequence[str] = ()) -> tuple[Callable, dict]:
     """Return what `faster` makes of a model file, and its sidecar, as `training.load_model` does.
 
-    From the second time on this loads no TensorFlow, which saves ten seconds and much memory.
+    From the second time on this loads no TensorFlow, which saves ten seconds and much memory. The
+    shipped network's conversion lies beside it, so that it has no first time.
     """
     info, kept = read_sidecar(path), None
     if names := info.get("classes"):
         with suppress(Exception), helpers.quiet_stderr():
             kept = _place(Path(path).read_bytes(), repr(names).encode())
-            if run := _kept(kept):
-                network = SimpleNamespace(input_shape=[None] * 4, output_shape=[None, len(names)])
-                return functools.partial(predict, network, batch_size=64, run=run), info
+            for place in (kept, Path(path).parent / kept.name):
+                if run := _kept(place):
+                    network = SimpleNamespace(
+                        input_shape=[None] * 4, output_shape=[None, len(names)]
+                    )
+                    return functools.partial(predict, network, batch_size=64, run=run), info
     from helpers.training import load_model
 
     model, info = load_model(path, classes)

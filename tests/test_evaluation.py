@@ -222,6 +222,16 @@ def test_a_converted_file_answers_without_tensorflow(runs, pictures, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "answers.npy"), fast(pictures))
 
 
+def test_the_shipped_networks_conversion_lies_beside_it(runs, pictures, monkeypatch):
+    shipped = ROOT / "models" / "emotion_cnn.keras"
+    monkeypatch.setattr(evaluation, "faster", lambda *_: pytest.fail("it was converted again"))
+    fast, info = evaluation.load_faster(shipped)
+    assert is_fast(fast) and len(info["classes"]) == 7
+    model, _ = load_model(shipped)
+    np.testing.assert_allclose(fast(pictures), evaluation.predict(model, pictures), atol=0.05)
+    assert not list(runs.glob("*"))
+
+
 def test_a_file_that_changed_is_converted_anew(runs, pictures, tmp_path):
     path, info = tmp_path / "small.keras", {"classes": ["a", "b", "c"]}
     for seed in (1, 2):
