@@ -96,6 +96,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def kill_family(server: subprocess.Popen) -> None:
+    """End a server and all that it started, and wait until they are gone."""
+    family = [psutil.Process(server.pid)] if server.poll() is None else []
+    family += [child for parent in family for child in parent.children(recursive=True)]
+    for process in family:  # kernels too: asked nicely, a busy one could take its time
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    server.communicate()
+    psutil.wait_procs(family[1:], timeout=30)
+
+
 @contextmanager
 def jupyterlab(folder: Path, **variables: str) -> Iterator[str]:
     """Serve a copy of the notebooks with the options of start.py, and yield the address.
@@ -142,15 +155,7 @@ def jupyterlab(folder: Path, **variables: str) -> Iterator[str]:
                 time.sleep(0.2)
         yield address
     finally:
-        family = [psutil.Process(server.pid)] if server.poll() is None else []
-        family += [child for parent in family for child in parent.children(recursive=True)]
-        for process in family:  # kernels too: asked nicely, a busy one could take its time
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        server.wait()
-        psutil.wait_procs(family[1:], timeout=30)
+        kill_family(server)
 
 
 @dataclass

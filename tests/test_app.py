@@ -22,7 +22,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from browser import FLAGS, LAPTOP, MEMORY, MINUTE, SCREENSHOTS, fake_camera, free_port
+from browser import FLAGS, LAPTOP, MEMORY, MINUTE, SCREENSHOTS, fake_camera, free_port, kill_family
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -98,15 +98,7 @@ def served(project: Path, *arguments: str, **variables: str) -> Iterator[Server]
         assert address, f"{said!r} {errors.read_text('utf-8')}"
         yield Server(process, address[0], errors)
     finally:
-        family = [psutil.Process(process.pid)] if process.poll() is None else []
-        family += [child for parent in family for child in parent.children(recursive=True)]
-        for member in family:
-            try:
-                member.kill()
-            except psutil.NoSuchProcess:
-                continue
-        process.communicate()
-        psutil.wait_procs(family[1:], timeout=30)
+        kill_family(process)
 
 
 @pytest.fixture(scope="module")
