@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from tools.navigation import lessons
 from tools.run_notebooks import NotebookError, execute, kernel_environment, write_page
+from tools.save_outputs import LEFT_OUT, MACHINE, MOST_BYTES, VIEW, tags
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LESSONS = lessons()
@@ -27,6 +28,15 @@ def streams(notebook: nbformat.NotebookNode, name: str) -> str:
     return "".join(output.text for output in outputs if output.get("name") == name)
 
 
+def assert_is_tagged(cell: nbformat.NotebookNode) -> None:
+    """A person has decided whether the cell's pictures may be published, and knows its widgets."""
+    for data in (output.get("data", {}) for output in cell.outputs):
+        if any(kind.startswith("image/") for kind in data) or "<img" in str(data.get("text/html")):
+            assert {"shareable", "private"} & set(tags(cell)), f"{cell.id}: {cell.source}"
+        if VIEW in data and "%|" not in data["text/plain"]:  # a progress bar needs no still
+            assert "widget" in tags(cell), f"{cell.id}: {cell.source}"
+
+
 def run_alone(path: Path, dataset: str, runs: Path) -> nbformat.NotebookNode:
     """Execute a notebook as a learner would who opens it first of all."""
     before = path.read_bytes()
@@ -36,6 +46,8 @@ def run_alone(path: Path, dataset: str, runs: Path) -> nbformat.NotebookNode:
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     assert code
     assert all(cell.execution_count for cell in code), "a cell was left out"
+    for cell in code:
+        assert_is_tagged(cell)
     errors = streams(notebook, "stderr")
     assert len(errors.splitlines()) <= STDERR_LINES, errors
     return notebook
@@ -56,13 +68,37 @@ def test_runs_alone_on_fer2013(path: Path, tmp_path: Path, fer2013_zip: Path) ->
 
 
 @each_notebook
-def test_is_committed_without_outputs(path: Path) -> None:
+def test_committed_outputs_are_whole_and_ours_to_share(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    for cell in notebook.cells:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
     assert "widgets" not in notebook.metadata
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    counts = [cell.execution_count for cell in code]
+    assert counts in ([None] * len(code), list(range(1, len(code) + 1)))
+    assert path.stat().st_size <= MOST_BYTES
+    for cell in code:
+        assert not cell.outputs or counts[0], "an output of a run that is not the saved one"
+        if "private" in tags(cell):
+            assert [output.text for output in cell.outputs] in ([], [LEFT_OUT])
+        for output in cell.outputs:
+            assert output.output_type in ("stream", "display_data", "execute_result")
+            data = output.get("data", {})
+            assert set(data) <= {"text/plain", "text/html", "image/png"}
+            assert "image/png" not in data or "shareable" in tags(cell)
+            text = output.get("text", "") + data.get("text/plain", "") + data.get("text/html", "")
+            assert "data:image" not in text
+            assert not MACHINE.search(text)
+
+
+@each_lesson
+def test_a_picture_stands_below_each_widget(path: Path) -> None:
+    """A reader without a running Python sees it too, in one of the next five cells."""
+    cells = nbformat.read(path, as_version=4).cells
+    for number, widget in enumerate(cells):
+        if "widget" in tags(widget) and "private" not in tags(widget):
+            below = cells[number + 1 : number + 6]
+            shown = ["shareable" in tags(cell) or "](../assets/" in cell.source for cell in below]
+            assert any(shown), f"none below {widget.id}"
 
 
 @each_notebook

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -681,3 +682,37 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
 def test_live_curves_say_nothing_without_a_notebook(capsys):
     log_epochs(training.LiveCurves(), 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_runs_are_logged_beside_the_reference_with_what_differs(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(training, "REFERENCE_RUNS", tmp_path / "reference.jsonl")
+
+    def rows(table: str) -> list[list[str]]:
+        return [re.split(r" {2,}", line.strip()) for line in table.splitlines()]
+
+    first = training.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456)
+    assert rows(first) == [["accuracy"], ["run 1", "0.1235"]], "nothing differs yet"
+    assert (
+        training.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456) == first
+    )
+    training.log_run("b", {"epochs": 99}, accuracy=1)
+    second = training.log_run("a", {"epochs": 4, "images": 1200, "new": "x"}, accuracy=0.5)
+    assert rows(second) == [
+        ["epochs", "seed", "new", "accuracy"],
+        ["run 1", "3", "1", "0.1235"],
+        ["run 2", "4", "x", "0.5"],
+    ]
+    log = tmp_path / "runs" / "log.jsonl"
+    log.write_text(log.read_text().replace("99}", "99") + "damaged\n[]\n1\n")
+    reference = {"experiment": "a", "settings": {"images": 25000}, "scores": {"accuracy": 0.6}}
+    (tmp_path / "reference.jsonl").write_text(json.dumps(reference))
+    third = rows(training.log_run("a", {"images": 1300}, most=1, accuracy=0.7))
+    assert third[0] == ["images", "accuracy"]
+    assert third[1:] == [["reference", "25,000", "0.6"], ["run 3", "1,300", "0.7"]]
+
+
+def test_a_log_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "RUNS", tmp_path / "file" / "runs")
+    (tmp_path / "file").write_text("in the way")
+    assert "run 1" in training.log_run("a", {}, accuracy=0.5)

@@ -1,0 +1,140 @@
+"""What is committed of an executed notebook: nothing that shows faces of the data set."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from conftest import ROOT
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
+
+from helpers import TutorialError
+from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean
+
+
+def png(side: int = 64, seed: int = 0) -> str:
+    file = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def stream(text: str, name: str = "stdout"):
+    return new_output("stream", name=name, text=text)
+
+
+def shown(**data):
+    kinds = {name.replace("_", "/"): value for name, value in data.items()}
+    return new_output("display_data", data=kinds, metadata={"image/png": {"width": 5}})
+
+
+def cleaned(outputs: list, *tags: str):
+    """Return what is left of these outputs in a cell with these tags."""
+    cell = new_code_cell("1", outputs=outputs, execution_count=1, metadata={"tags": list(tags)})
+    cell.metadata["execution"] = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
+    notebook = new_notebook(cells=[cell])
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    clean(notebook, "01_lesson.ipynb")
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    assert "execution" not in notebook.cells[0].metadata
+    return notebook.cells[0].outputs
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        shown(image_png=png(), text_plain="<Figure>"),
+        shown(image_jpeg=png()),
+        shown(text_html="<b>a face</b><img src='x.png'>"),
+        shown(text_html=f"<p style='background:url(data:image/png;base64,{png()})'>"),
+        shown(text_html="<svg></svg>"),
+        shown(**{"image_svg+xml": "<svg></svg>"}),
+    ],
+)
+def test_a_picture_is_left_out_where_nobody_has_said_that_it_may_stay(picture) -> None:
+    (left,) = cleaned([picture])
+    assert left == stream(LEFT_OUT)
+
+
+def test_a_shareable_picture_stays_and_gets_smaller() -> None:
+    before = png()
+    (left,) = cleaned([shown(image_png=before, text_plain="<Figure>")], "shareable")
+    after = left.data["image/png"]
+    assert len(after) < len(before)
+    with Image.open(io.BytesIO(base64.b64decode(after))) as picture:
+        assert (picture.size, picture.mode) == ((64, 64), "P")
+    assert left.metadata == {}
+
+
+def test_only_kinds_that_every_reader_can_show_stay() -> None:
+    (left,) = cleaned([shown(image_png=png(), application_pdf="x", text_plain="p")], "shareable")
+    assert set(left.data) == {"image/png", "text/plain"}
+
+
+def test_of_a_private_cell_nothing_stays_not_even_numbers() -> None:
+    outputs = [stream("[[12 13]]\n"), shown(image_png=png())]
+    assert cleaned(outputs, "private") == [stream(LEFT_OUT)]
+    assert cleaned(outputs, "private", "shareable") == [stream(LEFT_OUT)]
+    assert cleaned([], "private") == []
+
+
+def test_widgets_become_a_line_and_finished_progress_bars_nothing() -> None:
+    widget, bar = shown(text_plain="VBox(children=(...))"), shown(text_plain="  0%|      | 0/9")
+    for number, output in enumerate((widget, bar)):
+        output.data[VIEW] = {"model_id": str(number)}
+    assert cleaned([bar, widget], "shareable") == [stream(WIDGET)]
+
+
+def test_printed_text_is_joined_and_shows_its_last_state() -> None:
+    printed = [stream("one\n10%\r20%\r"), stream("30%\r\ntwo\n"), stream("late\n", "stderr")]
+    left = cleaned(printed)
+    assert [(output.name, output.text) for output in left] == [
+        ("stdout", "one\n20%30%\ntwo\n"),
+        ("stderr", "late\n"),
+    ]
+
+
+@pytest.mark.parametrize("place", ["/home/ada/x.py", "/tmp/a", r"C:\Users\ada", "/Users/ada/b"])
+def test_a_place_on_this_machine_is_refused(place: str) -> None:
+    with pytest.raises(TutorialError, match=r"01_lesson\.ipynb, cell .* a place on this machine"):
+        cleaned([stream(f"saved in {place}\n")])
+
+
+def test_a_notebook_that_is_too_large_is_refused() -> None:
+    with pytest.raises(TutorialError, match="more than 400,000"):
+        cleaned([shown(image_png=png(800))], "shareable")
+
+
+def test_outputs_of_toy_faces_are_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "01_lesson.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("print(1)")]), path)
+    before = path.read_bytes()
+    command = [sys.executable, str(ROOT / "tools" / "save_outputs.py"), str(path)]
+    env = dict(os.environ, TUTORIAL_DATASET="toy")
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    assert "The outputs are to be of the true FER-2013, and this is toy" in done.stderr
+    assert path.read_bytes() == before
+
+
+@pytest.mark.notebook
+def test_outputs_are_saved_in_place(tmp_path: Path, fer2013_zip: Path, monkeypatch) -> None:
+    from tools import save_outputs
+
+    path = tmp_path / "01_lesson.ipynb"
+    cell = "import helpers\nprint(helpers.profile())"
+    nbformat.write(new_notebook(cells=[new_code_cell(cell)]), path)
+    monkeypatch.setenv("TUTORIAL_DATASET", str(fer2013_zip))
+    monkeypatch.setenv("TUTORIAL_PROFILE", "quick")
+    assert save_outputs.main([str(path)]) == 0
+    (cell,) = nbformat.read(path, as_version=4).cells
+    assert (cell.execution_count, cell.outputs[0].text) == (1, "full\n")

@@ -1,0 +1,173 @@
+"""Execute the lessons on FER-2013 at the `full` profile, and keep in them what may be shared.
+
+    python tools/save_outputs.py                all lessons
+    python tools/save_outputs.py notebooks/05_evaluate.ipynb
+
+A reader on GitHub then sees real results. In `full` the long trainings are resumed, or loaded if
+they are finished, so a second run takes about an hour on two cores. A picture stays only in a
+cell tagged `shareable`: portraits, toy faces, charts, means over many faces. Nothing of the
+faces of the data set is ever written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
+
+from helpers import TutorialError  # noqa: E402
+from tools.navigation import lessons  # noqa: E402
+from tools.run_notebooks import (  # noqa: E402
+    NotebookError,
+    execute,
+    kernel_environment,
+    show_progress,
+)
+
+LEFT_OUT = (
+    "What belongs here shows faces of the data set, which are not ours to share: run the cell to "
+    "see it.\n"
+)
+WIDGET = "Here stands a widget. It needs a running Python: open this lesson in JupyterLab.\n"
+VIEW = "application/vnd.jupyter.widget-view+json"
+KEPT = {"text/plain", "text/html", "image/png"}  # of an output; anything else is dropped
+MOST_BYTES = 400_000  # of a notebook
+# Folders of this machine, in whatever form they are printed.
+MACHINE = re.compile(r"(?:/(?:home|Users|root|tmp|work|mnt|var|opt)/|[A-Z]:\\{1,2}Users)[^\s'\"<]*")
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def smaller(png: str) -> str:
+    """Return a picture, as base64, with at most 128 colours: a third of the bytes."""
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        file = io.BytesIO()
+        few = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        few.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def as_text(text: str) -> NotebookNode:
+    from nbformat.v4 import new_output
+
+    return new_output("stream", name="stdout", text=text)
+
+
+def shared(outputs: list[NotebookNode], marks: Sequence[str]) -> list[NotebookNode]:
+    """Return what of a cell's outputs may be committed.
+
+    Args:
+        outputs: as the cell left them.
+        marks: the cell's tags. `shareable` lets pictures stay, `private` lets nothing stay.
+    """
+    if "private" in marks:
+        return [as_text(LEFT_OUT)] * bool(outputs)
+    kept: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream":
+            lines = output.text.split("\n")  # of what was written over, the last state
+            output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
+            if kept and kept[-1].get("name") == output.name:
+                kept[-1].text += output.text
+            else:
+                kept.append(output)
+            continue
+        data = output.data
+        if VIEW in data:
+            bar = re.search(r"\d+%\|", str(data.get("text/plain")))  # tqdm's: it is over now
+            kept += [as_text(WIDGET)] * (not bar)
+            continue
+        pictured = any(kind.startswith("image/") for kind in data)
+        pictured |= bool(re.search(r"<(?:img|svg|canvas)|data:image", str(data.get("text/html"))))
+        if pictured and "shareable" not in marks:
+            kept.append(as_text(LEFT_OUT))
+            continue
+        output.data = {kind: value for kind, value in data.items() if kind in KEPT}
+        if "image/png" in data:
+            output.data["image/png"] = smaller(data["image/png"])
+        if output.data.get("text/html") or output.data.keys() - {"text/html"}:
+            output.metadata = {}
+            output.pop("transient", None)
+            kept.append(output)
+    return [output for output in kept if output.get("text") != ""]
+
+
+def clean(notebook: NotebookNode, name: str) -> NotebookNode:
+    """Leave in an executed notebook only what may be committed, and return it.
+
+    Raises:
+        TutorialError: if an output names a folder of this machine, or all are too large.
+    """
+    import nbformat
+
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.metadata.pop("execution", None)
+        cell.outputs = shared(cell.outputs, tags(cell))
+        if found := MACHINE.search(re.sub(r'"image/png": "[^"]*"', "", str(cell.outputs))):
+            raise TutorialError(
+                f"{name}, cell {cell.id}: its output names {found[0]}, a place on this machine: "
+                "let the cell print something else."
+            )
+    size = len(nbformat.writes(notebook).encode())
+    if size > MOST_BYTES:
+        raise TutorialError(
+            f"{name} would have {size:,} bytes, more than {MOST_BYTES:,}: make its pictures "
+            "smaller or fewer."
+        )
+    return notebook
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    import nbformat
+
+    from helpers.data import load_dataset
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="all lessons, if none is named")
+    options = parser.parse_args(arguments)
+    os.environ["TUTORIAL_PROFILE"] = "full"
+    try:
+        kind = load_dataset(download=False).kind
+        if kind != "fer2013":
+            raise TutorialError(
+                f"The outputs are to be of the true FER-2013, and this is {kind}: put Kaggle's "
+                "archive.zip into dataset/, or name it in TUTORIAL_DATASET."
+            )
+        for path in options.notebooks or lessons():
+            begin = time.perf_counter()
+            notebook = execute(path.resolve(), kernel_environment(), show_progress(path.stem))
+            notebook = clean(notebook, path.name)
+            path.write_text(nbformat.writes(notebook) + "\n", "utf-8")
+            print(f"{path.stem}: {(time.perf_counter() - begin) / 60:.1f} minutes", flush=True)
+    except (NotebookError, TutorialError) as error:
+        print(f"\nFailed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; the notebooks before this one are saved.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
