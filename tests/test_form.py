@@ -132,6 +132,18 @@ def test_it_keeps_within_the_limits(path: Path, measure: str) -> None:
 
 
 @each_lesson
+def test_knobs_are_marked_and_say_what_to_watch(path: Path) -> None:
+    found = json.loads(path.read_text("utf-8"))["cells"]
+    marked = [k for k, cell in enumerate(found) if "knobs" in cell["metadata"].get("tags", [])]
+    assert marked
+    for k in marked:
+        assert found[k]["cell_type"] == "code"
+        before = "".join(found[k - 1]["source"])
+        assert "**Knobs.**" in before
+        assert re.search(r"[Ww]atch|side by side", before)
+
+
+@each_lesson
 def test_every_figure_says_what_to_see(path: Path) -> None:
     for kind, text in cells(path):
         if kind == "code" and "plt.subplots(" in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
 from helpers import TutorialError
-from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean
+from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs
 
 
 def png(side: int = 64, seed: int = 0) -> str:
@@ -124,6 +125,18 @@ def test_outputs_of_toy_faces_are_not_saved(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "The outputs are to be of the true FER-2013, and this is toy" in done.stderr
     assert path.read_bytes() == before
+
+
+def test_the_last_run_of_each_experiment_becomes_the_reference(tmp_path: Path) -> None:
+    def line(experiment: str, epochs: int) -> str:
+        run = {"experiment": experiment, "settings": {"epochs": epochs}, "scores": {"loss": 1}}
+        return json.dumps(run) + "\n"
+
+    log, reference = tmp_path / "log.jsonl", tmp_path / "reference.jsonl"
+    reference.write_text(line("a", 1) + line("b", 2))
+    log.write_text(line("b", 3) + line("b", 4) + line("c", 5))
+    keep_reference_runs(log, reference)
+    assert reference.read_text() == line("a", 1) + line("b", 4) + line("c", 5)
 
 
 @pytest.mark.notebook

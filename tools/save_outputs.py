@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import json
 import os
 import re
 import sys
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import TutorialError  # noqa: E402
+from helpers import RUNS, TutorialError  # noqa: E402
 from tools.navigation import lessons  # noqa: E402
 from tools.run_notebooks import (  # noqa: E402
     NotebookError,
@@ -138,10 +139,19 @@ def clean(notebook: NotebookNode, name: str) -> NotebookNode:
     return notebook
 
 
+def keep_reference_runs(log: Path, reference: Path) -> None:
+    """Make the last run of each experiment the reference that learners see beside theirs."""
+    from helpers.training import logged_runs
+
+    last = {run["experiment"]: run for path in (reference, log) for run in logged_runs(path)}
+    reference.write_text("".join(json.dumps(run) + "\n" for run in last.values()), "utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     import nbformat
 
     from helpers.data import load_dataset
+    from helpers.training import REFERENCE_RUNS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="all lessons, if none is named")
@@ -154,12 +164,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"The outputs are to be of the true FER-2013, and this is {kind}: put Kaggle's "
                 "archive.zip into dataset/, or name it in TUTORIAL_DATASET."
             )
+        log = RUNS / "log.jsonl"
+        if log.exists():  # the saved tables show these runs only
+            log.replace(RUNS / "log.before_saving.jsonl")
         for path in options.notebooks or lessons():
             begin = time.perf_counter()
             notebook = execute(path.resolve(), kernel_environment(), show_progress(path.stem))
             notebook = clean(notebook, path.name)
             path.write_text(nbformat.writes(notebook) + "\n", "utf-8")
             print(f"{path.stem}: {(time.perf_counter() - begin) / 60:.1f} minutes", flush=True)
+        if log.exists():
+            keep_reference_runs(log, REFERENCE_RUNS)
     except (NotebookError, TutorialError) as error:
         print(f"\nFailed: {error}", file=sys.stderr)
         return 1
