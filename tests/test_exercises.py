@@ -190,6 +190,41 @@ def valid_convolution(picture, kernel, dtype=float):
     return (windows * kernel.astype(dtype)).sum(axis=(2, 3), dtype=dtype)
 
 
+def plateau(forgets="nothing", strict: bool = True, late: int = 0) -> Callable:
+    """Return a learning rate that falls where the loss does not, with one mistake in it."""
+
+    def rates(losses, rate, factor, patience):
+        lowest, waited, found = np.inf, 0, []
+        for loss in losses:
+            waited = 0 if loss < lowest or (loss == lowest and not strict) else waited + 1
+            lowest = loss if forgets == "the lowest" else min(lowest, loss)
+            if waited >= patience + late:
+                rate *= factor
+                waited = waited if forgets == "to begin anew" else 0
+                lowest = np.inf if forgets == "all" else lowest
+            found.append(rate)
+        return found
+
+    return rates
+
+
+def rates_by_slices(losses, rate, factor, patience):
+    """Keep the epochs that improve or cut; the next cut is `patience` after the last of these."""
+    from_here, found = 0, []
+    for epoch in range(len(losses)):
+        if epoch == 0 or losses[epoch] < min(losses[:epoch]):
+            from_here = epoch
+        elif epoch - from_here == patience:
+            rate, from_here = factor * rate, epoch
+        found.append(rate)
+    return np.array(found)
+
+
+def scaled(weights, counts):
+    """Scale weights so that their mean over the pictures is 1."""
+    return weights * counts.sum() / (counts @ weights)
+
+
 def f1_of_means(counts):
     precision = (counts.diagonal() / np.maximum(counts.sum(axis=0), 1)).mean()
     recall = (counts.diagonal() / counts.sum(axis=1)).mean()
@@ -319,6 +354,47 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
             "255",
         ),
     },
+    "kept_and_last": {
+        "waits to the end": ((11, 12), "never got there"),
+        "counts from 0": ((6, 9), "from 0"),
+        "ends at the first two that are worse": ((4, 7), "not the lowest"),
+        "asks whether it is lower than the one before": ((7, 12), "too long"),
+        "ends too early": ((7, 9), "too little"),
+        "swaps them": ((10, 7), "first the epoch"),
+        "gives one": (7, "shape"),
+    },
+    "guesser_loss": {
+        "gives all classes the same": (lambda c: np.log(len(c)), "all classes the same"),
+        "stumbles over 0": (lambda c: -np.sum(c / c.sum() * np.log(c / c.sum())), "logarithm of 0"),
+        "averages over the classes": (lambda c: -np.log(c / c.sum()).mean(), "common class"),
+        "forgets the minus": (lambda c: np.sum(c / c.sum() * np.log(c / c.sum())), "below 0"),
+        "takes bits": (lambda c: -np.sum(c / c.sum() * np.log2(c / c.sum())), "natural"),
+        "adds up": (lambda c: -np.sum(c * np.log(c / c.sum())), "the mean is wanted"),
+        "bets on the most common": (lambda c: -np.log(c.max() / c.sum()), "too small"),
+    },
+    "soft_weights": {
+        "scales the classes": (
+            lambda c, power: c**-power / np.mean(c**-power),
+            "that over the classes is 1",
+        ),
+        "leaves the balanced weights' scale": (
+            lambda c, power: (c.sum() / (len(c) * c)) ** power,
+            "the mean weight of all pictures is 0.8",
+        ),
+        "ignores the power": (lambda c, power: c.sum() / (len(c) * c), "the power 1"),
+        "weighs the common": (lambda c, power: scaled(c**power, c), "common classes"),
+        "multiplies by the power": (lambda c, power: scaled(1 + power / c, c), "other proportions"),
+        "gives nothing": (lambda c, power: 0 * c, "the weight 0"),
+    },
+    "learning_rates": {
+        "compares with the one before": (plateau("the lowest"), "lower than which"),
+        "cuts in every epoch after": (plateau("to begin anew"), "begins anew"),
+        "forgets the lowest at a cut": (plateau("all"), "begins anew"),
+        "takes the same for lower": (plateau(strict=False), "stays the same"),
+        "waits one longer": (plateau(late=1), "waited"),
+        "returns the last rate": (lambda *given: plateau()(*given)[-1], "shape"),
+        "never cuts": (lambda losses, rate, *_: [rate] * len(losses), "too large"),
+    },
     "recalls": {
         "computes precision": (lambda c: c.diagonal() / c.sum(axis=0), "precision"),
         "computes accuracy": (lambda c: c.trace() / c.sum(), "shape"),
@@ -375,6 +451,10 @@ RIGHT: dict[str, object] = {
         len(range(0, n, s)) if p == "same" else len(range(0, n - k + 1, s))
     ),
     "convolve": lambda picture, kernel: valid_convolution(picture, kernel, np.float32),
+    "kept_and_last": np.array([7.0, 10.0]),
+    "guesser_loss": lambda c: np.float32(-np.log(np.repeat(c, c) / c.sum()).mean()),
+    "soft_weights": lambda c, power: [scaled(c**-power, c)[k] for k in range(len(c))],
+    "learning_rates": rates_by_slices,
     "recalls": lambda c: [c[k, k] / sum(c[k]) for k in range(len(c))],
     "macro_f1": lambda c: np.float32(
         np.mean([c[k, k] / (c[k].sum() + c[:, k].sum()) * 2 for k in range(len(c))])

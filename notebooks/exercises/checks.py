@@ -107,6 +107,12 @@ def _shares(value, shape: tuple[int, ...] = (), trial: str = "") -> np.ndarray:
     return array
 
 
+def _is_infinite(value) -> bool:
+    """Return True for a single number that is nan or infinity."""
+    value = np.asarray(value)
+    return not value.ndim and value.dtype.kind == "f" and not np.isfinite(value)
+
+
 def _same(a, b) -> bool:
     return np.allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -364,6 +370,111 @@ def convolve(answer) -> None:
         raise AnswerError(f"in {trial} the shape is right, but the numbers are not.")
 
 
+# Lesson 4
+
+
+@exercise("a lower loss begins the count anew, and what comes after the end is never seen")
+def kept_and_last(answer) -> None:
+    kept, last = _numbers(answer, (2,))
+    if (kept, last) == (7, 10):
+        return
+    if (kept, last) == (6, 9):
+        raise AnswerError("this counts the epochs from 0; call the first one 1.")
+    if kept >= last:
+        raise AnswerError("first the epoch whose weights you get, then the last one, some later.")
+    if kept == 7:
+        raise AnswerError(
+            f"the weights are those; but a training that ends after epoch {last:g} has waited too "
+            f"{'long' if last > 10 else 'little'} for something lower than the lowest."
+        )
+    if kept == 11:
+        raise AnswerError("that is the lowest of all, but the training never got there.")
+    raise AnswerError(
+        f"epoch {kept:g} is not the lowest that was seen: walk from epoch to epoch, and count how "
+        "many in a row bring nothing new."
+    )
+
+
+@exercise("each class pays for its share, and one without a picture pays nothing")
+def guesser_loss(answer) -> None:
+    for counts in ([30, 10], [60, 20, 0, 20]):
+        counts = np.array(counts)
+        trial = f"a trial with the counts {counts.tolist()}"
+        value = _call(answer, counts, trial=trial)
+        if 0 in counts and _is_infinite(value):
+            raise AnswerError(
+                "you get nan or infinity where a class has no picture: what is the logarithm of 0?"
+            )
+        value = float(_numbers(value, (), trial))
+        shares = counts[counts > 0] / counts.sum()
+        expected = -(shares @ np.log(shares))
+        if _same(value, expected):
+            continue
+        if _same(value, -expected):
+            raise AnswerError("a loss is not below 0: the logarithm of a share is negative.")
+        if _same(value, expected / np.log(2)) or _same(value, expected / np.log(10)):
+            raise AnswerError("the lesson's loss has the natural logarithm, and yours another.")
+        if _same(value, expected * counts.sum()):
+            raise AnswerError("that is the loss of all pictures together; the mean is wanted.")
+        if _same(value, -np.log(shares).mean()):
+            raise AnswerError(
+                "that is the mean over the classes; more pictures pay for a common class."
+            )
+        if _same(value, np.log(len(counts))):
+            raise AnswerError("that guesser gives all classes the same, and does not know counts.")
+        too = _how(value, expected)
+        raise AnswerError(f"in {trial} your loss, {value:.4g}, is too {too}.")
+
+
+@exercise("the proportions follow the power, and all pictures together count as without weights")
+def soft_weights(answer) -> None:
+    for counts, power in (([30, 10], 1.0), ([400, 25, 75], 0.5), ([60, 5, 20, 15], 0.0)):
+        counts = np.array(counts)
+        trial = f"a trial with the counts {counts.tolist()} and the power {power:g}"
+        weights = _numbers(_call(answer, counts, power, trial=trial), counts.shape, trial)
+        if weights.min() <= 0:
+            raise AnswerError(f"in {trial} a class gets the weight {weights.min():.3g}.")
+        ratio = weights * counts**power
+        if not _same(ratio / ratio[0], 1):
+            if _same(weights / weights[0], (counts / counts[0]) ** power):
+                raise AnswerError("the common classes get the heavy weights.")
+            if _same(weights * counts, weights[0] * counts[0]):
+                raise AnswerError(f"in {trial} the proportions are those of the power 1.")
+            raise AnswerError(f"in {trial} the weights stand in other proportions.")
+        mean = counts @ weights / counts.sum()
+        if not _same(mean, 1):
+            over = "; that over the classes is 1" if _same(weights.mean(), 1) else ""
+            raise AnswerError(
+                f"in {trial} the proportions are right, but the mean weight of all pictures is "
+                f"{mean:.3f}{over}."
+            )
+
+
+@exercise("the rate falls where the waiting is over, and only there")
+def learning_rates(answer) -> None:
+    for losses, patience, hint in (
+        ([1.9, 1.6, 1.5], 2, "there is always something lower."),
+        ([1.9, 1.6, 1.7, 1.8, 1.5], 2, "how many epochs have waited by then?"),
+        ([1.9, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1], 2, "what begins anew at a cut, and what does not?"),
+        ([1.0, 0.8, 0.9, 0.85, 0.84, 0.83], 3, "lower than which epoch must a loss be?"),
+        ([1.0, 0.8, 0.8, 0.8, 0.8], 2, "is a loss that stays the same lower?"),
+    ):
+        trial = f"a trial with the losses {losses} and a patience of {patience}"
+        rates = _call(answer, losses, 1.0, 0.1, patience, trial=trial)
+        rates = _numbers(rates, (len(losses),), trial)
+        lowest, waited, expected = math.inf, 0, 1.0
+        for epoch, (loss, rate) in enumerate(zip(losses, rates, strict=True), start=1):
+            waited = 0 if loss < lowest else waited + 1
+            lowest = min(loss, lowest)
+            if waited == patience:
+                waited, expected = 0, expected * 0.1
+            if not math.isclose(rate, expected, rel_tol=1e-5):
+                raise AnswerError(
+                    f"in {trial} your rate after epoch {epoch} is too {_how(rate, expected)}: "
+                    f"{hint}"
+                )
+
+
 # Lesson 5
 
 
@@ -400,7 +511,7 @@ def macro_f1(answer) -> None:
         f1, support = _f1(counts), counts.sum(axis=1)
         precision = counts.diagonal() / np.maximum(counts.sum(axis=0), 1)
         recall = counts.diagonal() / support
-        if np.ndim(value) == 0 and np.asarray(value).dtype.kind == "f" and np.isnan(value):
+        if _is_infinite(value):
             raise AnswerError("you get nan where a class is never given as an answer; its F1 is 0.")
         value = _shares(value)
         if _same(value, f1.mean()):
