@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -247,6 +248,55 @@ def ends(low: float, high: float, draw: float = 1, replace: bool = True) -> Call
     return interval
 
 
+def square(box, scale, width, height, fit=True, move=True, longer=max):
+    """Return the square of lesson 6, with what is switched off left out."""
+    left, top, right, bottom = box
+    side = scale * longer(right - left, bottom - top)
+    side = min(side, width, height) if fit else side
+    x, y = (left + right - side) / 2, (top + bottom - side) / 2
+    if move:
+        x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
+    return x, y, x + side, y + side
+
+
+def clipped_square(box, scale, width, height):
+    corners = square(box, scale, width, height, fit=False, move=False)
+    return np.clip(corners, 0, [width, height] * 2)
+
+
+def shrunk_square(box, scale, width, height):
+    """Shrink about the middle, until nothing is beyond the picture."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    half = scale * max(box[2] - box[0], box[3] - box[1]) / 2
+    half = min(half, x, y, width - x, height - y)
+    return [x - half, y - half, x + half, y + half]
+
+
+def moving(mode: str) -> Callable:
+    """Return a moving average by NumPy's convolution, which has three ways to end."""
+
+    def average(p, n):
+        return np.stack([np.convolve(row, np.ones(n) / n, mode)[: len(p)] for row in p.T], axis=1)
+
+    return average
+
+
+def centred(p, n):
+    return np.array([p[max(0, t - n // 2) : t + n // 2 + 1].mean(axis=0) for t in range(len(p))])
+
+
+def by_thresholds(sure, right, wanted):
+    good = [np.mean(sure >= least) for least in sure if right[sure >= least].mean() >= wanted]
+    return max(good, default=0)
+
+
+def first_fall(sure, right, wanted):
+    hits = right[np.argsort(-sure)]
+    return next((n for n in range(len(hits)) if hits[: n + 1].mean() < wanted), len(hits)) / len(
+        hits
+    )
+
+
 # For each check: what somebody typically does wrong, the answer, and what the sentence names.
 WRONG: dict[str, dict[str, tuple[object, str]]] = {
     "count_numbers": {
@@ -430,6 +480,62 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
         "adds up the hits": (lambda found, counts: found @ counts, "between 0 and 1"),
         "divides by the classes": (lambda found, counts: (found / counts).mean(), "trial"),
     },
+    "age_of_answer": {
+        "counts the frames that wait": (1080, "frames are waiting"),
+        "says when it was taken": (24, "how long ago"),
+        "thinks of the newest": (90, "newest"),
+        "believes in no delay": (1 / 12, "too small"),
+    },
+    "square_inside": {
+        "leaves it outside": (functools.partial(square, fit=False, move=False), "beyond"),
+        "clips the corners": (clipped_square, "no square"),
+        "lets it be too large": (functools.partial(square, fit=False), "beyond"),
+        "takes the shorter side": (functools.partial(square, longer=min), "too small"),
+        "shrinks it": (shrunk_square, "too small"),
+        "adds the margin on both sides": (
+            lambda box, scale, *size: square(box, 2 * scale - 1, *size),
+            "too large",
+        ),
+        "begins at the corner of the box": (
+            lambda box, scale, *size: square(
+                np.array(box) + (scale - 1) * max(box[2] - box[0], box[3] - box[1]) / 2,
+                scale,
+                *size,
+            ),
+            "elsewhere",
+        ),
+    },
+    "smoothed": {
+        "takes the missing frames for 0": (moving("full"), "add up to"),
+        "centres it, with 0 at the ends": (moving("same"), "add up to"),
+        "centres it": (centred, "last frame"),
+        "has no row for the first frames": (moving("valid"), "shape"),
+        "averages over all": (lambda p, n: np.tile(p.mean(axis=0), (len(p), 1)), "last frame"),
+        "counts from the end": (
+            lambda p, n: np.array([p[t - n + 1 : t + 1].mean(axis=0) for t in range(len(p))]),
+            "nan",
+        ),
+        "leaves out the frame itself": (
+            lambda p, n: np.array(
+                [p[max(0, t - n) : max(t, 1)].mean(axis=0) for t in range(len(p))]
+            ),
+            "other frames",
+        ),
+    },
+    "coverage": {
+        "believes the network": (
+            lambda sure, right, wanted: np.mean(sure >= wanted),
+            "you believe",
+        ),
+        "answers all": (lambda sure, right, wanted: right.mean(), "all are answered"),
+        "stops at the first fall": (first_fall, "too early"),
+        "forgets to sort": (
+            lambda sure, right, wanted: by_thresholds(-np.arange(len(sure)), right, wanted),
+            "too",
+        ),
+        "wants more": (lambda *given: by_thresholds(*given[:2], given[2] + 1e-9), "too small"),
+        "counts faces": (lambda *given: 12 * by_thresholds(*given), "between 0 and 1"),
+    },
 }
 
 
@@ -466,6 +572,12 @@ RIGHT: dict[str, object] = {
         / len(right)
     ),
     "mixed_accuracy": lambda found, counts: np.average(found, weights=counts),
+    "age_of_answer": np.float32(36),
+    "square_inside": lambda *given: tuple(int(v) for v in square(*given)),
+    "smoothed": lambda p, n: [
+        [np.mean(p[:, k][: t + 1][-n:]) for k in range(p.shape[1])] for t in range(len(p))
+    ],
+    "coverage": by_thresholds,
 }
 
 

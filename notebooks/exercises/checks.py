@@ -573,3 +573,123 @@ def mixed_accuracy(answer) -> None:
             raise AnswerError(
                 f"in a trial with {k} classes it is wrong: how many are right in each?"
             )
+
+
+# Lesson 6
+
+
+@exercise("what is answered now has waited all the while that the queue has grown")
+def age_of_answer(answer) -> None:
+    value = _numbers(answer)
+    if abs(value - 36) < 0.5:
+        return
+    if abs(value - 24) < 0.5:
+        raise AnswerError("that is when its frame was taken; how long ago is it now?")
+    if abs(value - 1080) < 13:
+        raise AnswerError("that is how many frames are waiting, and seconds are asked for.")
+    if abs(value - 90) < 0.5:
+        raise AnswerError(
+            "so long will the newest frame have to wait; asked is how long ago the one was taken "
+            "that is answered now."
+        )
+    raise AnswerError(
+        f"your number is too {_how(value, 36)}: how many are answered by now, and when was the "
+        "last of these taken?"
+    )
+
+
+@exercise("it is a square, it lies inside, and it is moved only where it must be")
+def square_inside(answer) -> None:
+    for name, box, scale, size, expected in (
+        ("a box in the middle", (40, 40, 80, 90), 1.4, (200, 160), (25, 30, 95, 100)),
+        ("a box at the left", (0, 60, 40, 100), 1.5, (200, 160), (0, 50, 60, 110)),
+        (
+            "a box in the lower right corner",
+            (150, 106, 196, 156),
+            2,
+            (200, 160),
+            (100, 60, 200, 160),
+        ),
+        (
+            "a square larger than the picture is high",
+            (90, 20, 190, 140),
+            2,
+            (300, 160),
+            (60, 0, 220, 160),
+        ),
+        (
+            "a square larger than the picture is wide",
+            (10, 150, 80, 230),
+            2,
+            (90, 240),
+            (0, 145, 90, 235),
+        ),
+    ):
+        trial = f"a trial with {name} (box {box}, scale {scale}, picture {size[0]} × {size[1]})"
+        found = _numbers(_call(answer, box, scale, *size, trial=trial), (4,), trial)
+        wide, high = found[2:] - found[:2]
+        if abs(wide - high) > 1.01:
+            raise AnswerError(f"in {trial} yours is {wide:g} wide and {high:g} high: no square.")
+        if found.min() < -1.01 or (found[2:] > np.array(size) + 1.01).any():
+            raise AnswerError(f"in {trial} yours reaches beyond the picture: {found.tolist()}.")
+        side = expected[2] - expected[0]
+        if abs(wide - side) > 1.01:
+            raise AnswerError(f"in {trial} the side, {wide:g}, is too {_how(wide, side)}.")
+        if np.abs(found - expected).max() > 1.01:
+            raise AnswerError(f"in {trial} it lies elsewhere: where is the middle of the box?")
+
+
+@exercise("each frame is averaged with those before it that there are, and with none that follow")
+def smoothed(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for frames, k, n in ((6, 3, 3), (4, 2, 9), (5, 4, 1)):
+        p = rng.dirichlet(np.ones(k), frames)
+        trial = f"a trial with {frames} frames, {k} classes and n = {n}"
+        found = _numbers(_call(answer, p, n, trial=trial), p.shape, trial)
+        sums = found.sum(axis=1)
+        if not _same(sums, 1):
+            t = int(np.abs(sums - 1).argmax())
+            raise AnswerError(
+                f"in {trial} the probabilities of frame {t + 1} add up to {sums[t]:.3g}, not to 1."
+            )
+        later = p.copy()
+        later[-1] = rng.dirichlet(np.ones(k))
+        if not _same(_numbers(_call(answer, later, n, trial=trial), p.shape)[:-1], found[:-1]):
+            raise AnswerError(
+                f"in {trial} an earlier row changes with the last frame; a camera has not seen it "
+                "by then."
+            )
+        for t, row in enumerate(found):
+            if not _same(row, p[max(0, t + 1 - n) : t + 1].mean(axis=0)):
+                raise AnswerError(f"in {trial} frame {t + 1} is the mean of other frames.")
+
+
+@exercise("as many are answered as can be, the surest of them, and enough are right")
+def coverage(answer) -> None:
+    sure = np.array([0.99, 0.97, 0.95, 0.9, 0.85, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3, 0.2])
+    for name, hits, wanted in (
+        ("where the surest is right", "110111010010", 0.75),
+        ("where the surest is wrong", "011111110000", 0.75),
+        ("where nothing is right", "000000000000", 0.5),
+        ("where all can be answered", "111011110111", 0.8),
+    ):
+        order = np.random.default_rng(SEED).permutation(len(sure))
+        right = np.array([hit == "1" for hit in hits])
+        trial = f"a trial {name}, with wanted = {wanted}"
+        value = _shares(_call(answer, sure[order], right[order], wanted, trial=trial), (), trial)
+        accuracy = np.cumsum(right) / np.arange(1, len(right) + 1)
+        enough = accuracy >= wanted
+        expected = np.append(np.flatnonzero(enough) + 1, 0).max() / len(right)
+        if _same(value, expected):
+            continue
+        if _same(value, np.mean(sure >= wanted)):
+            raise AnswerError(
+                f"in {trial} you believe how sure it says it is; see how often it is right."
+            )
+        if _same(value, right.mean()):
+            raise AnswerError(f"in {trial} that is how often it is right if all are answered.")
+        if _same(value, np.append(enough, False).argmin() / len(right)):
+            raise AnswerError(
+                f"in {trial} you stop too early: what happens to the accuracy further on?"
+            )
+        raise AnswerError(f"in {trial} your share, {value:.3f}, is too {_how(value, expected)}.")
