@@ -297,6 +297,50 @@ def first_fall(sure, right, wanted):
     )
 
 
+def cosine(step, steps, warm_up, peak):
+    if step < warm_up:
+        return peak * step / warm_up
+    return peak * np.cos(np.pi / 2 * (step - warm_up) / (steps - warm_up)) ** 2
+
+
+def wave(step, steps, warm_up, peak):
+    """Fall along the cosine over all steps, the warm-up's too; then rise in a straight line."""
+    value = peak * (1 + np.cos(np.pi * step / steps)) / 2
+    return value * min(step / warm_up, 1) if warm_up else value
+
+
+def trapezium(step, steps, warm_up, peak):
+    rise = step / warm_up if warm_up else 1
+    return peak * min(rise, (steps - step) / (steps - warm_up))
+
+
+def mixed(images, targets, shares, order=slice(None, None, -1)):
+    """Mix by np.einsum, with the pictures of the batch in another order."""
+    return tuple(
+        np.einsum("n,n...->n...", shares, x) + np.einsum("n,n...->n...", 1 - shares, x[order])
+        for x in (images, targets)
+    )
+
+
+def by_columns(images, targets, shares):
+    """Mix the columns where they are as many as the pictures, which no error tells."""
+    if images.shape[2] != len(images):
+        return mixed(images, targets, shares)
+    return shares * images + (1 - shares) * images[::-1], targets
+
+
+def forgetting(weights, keep):
+    return np.average(weights, axis=0, weights=[keep**age for age in range(len(weights))][::-1])
+
+
+def decayed(weights, keep, first=0.0):
+    """Return a running average that begins with `first`, or with the first row if that is None."""
+    average = weights[0] if first is None else np.full(weights.shape[1], first)
+    for row in weights[1:] if first is None else weights:
+        average = keep * average + (1 - keep) * row
+    return average
+
+
 # For each check: what somebody typically does wrong, the answer, and what the sentence names.
 WRONG: dict[str, dict[str, tuple[object, str]]] = {
     "count_numbers": {
@@ -536,6 +580,76 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
         "wants more": (lambda *given: by_thresholds(*given[:2], given[2] + 1e-9), "too small"),
         "counts faces": (lambda *given: 12 * by_thresholds(*given), "between 0 and 1"),
     },
+    "share_outside": {
+        "counts one end": (1 / 10, "two ends"),
+        "keeps the lesson's half": (0.5, "nine leave less room"),
+        "says how often it is inside": (0.8, "inside"),
+        "divides by the nine": (2 / 9, "too large"),
+        "says it in percent": (20, "between 0 and 1"),
+    },
+    "warm_up_cosine": {
+        "falls from the first step on": (wave, "at its peak"),
+        "falls in a straight line": (trapezium, "straight line"),
+        "goes up again": (
+            lambda step, steps, warm_up, peak: (
+                peak * step / warm_up
+                if step < warm_up
+                else peak * (1 + np.cos(2 * np.pi * (step - warm_up) / (steps - warm_up))) / 2
+            ),
+            "come down to 0",
+        ),
+        "divides by no warm-up": (
+            lambda step, steps, warm_up, peak: (
+                min(step / warm_up, 1) * cosine(max(step, warm_up), steps, warm_up, peak)
+            ),
+            "ZeroDivisionError",
+        ),
+        "does not rise": (
+            lambda step, steps, warm_up, peak: cosine(max(step, warm_up), steps, warm_up, peak),
+            "along the rise",
+        ),
+        "forgets the peak": (lambda *given: cosine(*given[:3], 1.0), "at its peak"),
+    },
+    "mixup": {
+        "leaves the labels": (lambda x, y, shares: (mixed(x, y, shares)[0], y), "not mixed at all"),
+        "swaps the shares": (
+            lambda x, y, shares: mixed(x, y, 1 - shares),
+            "wrong way round",
+        ),
+        "takes the neighbour": (
+            lambda x, y, shares: mixed(x, y, shares, np.arange(len(x)) - 1),
+            "neighbours",
+        ),
+        "lines up the columns": (by_columns, "for each column"),
+        "runs into the shapes": (
+            lambda x, y, shares: (shares * x + (1 - shares) * x[::-1], y),
+            "ValueError",
+        ),
+        "returns the pictures only": (lambda *given: mixed(*given)[0], "two things"),
+        "takes one share for all": (
+            lambda x, y, shares: mixed(x, y, np.full(len(x), shares[0])),
+            "in another way",
+        ),
+        "gives the label of the larger part": (
+            lambda x, y, shares: (
+                mixed(x, y, shares)[0],
+                np.where(shares[:, None] > 0.5, y, y[::-1]),
+            ),
+            "your targets",
+        ),
+    },
+    "averaged": {
+        "begins with nothing": (decayed, "namely 4"),
+        "begins with the first": (functools.partial(decayed, first=None), "begins with the first"),
+        "takes the plain mean": (lambda weights, keep: weights.mean(axis=0), "the same"),
+        "turns time round": (lambda weights, keep: forgetting(weights[::-1], keep), "oldest"),
+        "adds up": (lambda w, keep: keep ** np.arange(len(w))[::-1] @ w, "namely 4"),
+        "averages each row": (lambda weights, keep: weights.mean(axis=1), "shape"),
+        "forgets the squares": (
+            lambda w, keep: np.average(w, axis=0, weights=[keep] * (len(w) - 1) + [1]),
+            "other shares",
+        ),
+    },
 }
 
 
@@ -578,6 +692,10 @@ RIGHT: dict[str, object] = {
         [np.mean(p[:, k][: t + 1][-n:]) for k in range(p.shape[1])] for t in range(len(p))
     ],
     "coverage": by_thresholds,
+    "share_outside": np.float32(0.2),
+    "warm_up_cosine": cosine,
+    "mixup": lambda *given: list(mixed(*given)),
+    "averaged": forgetting,
 }
 
 

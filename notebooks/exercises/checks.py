@@ -693,3 +693,110 @@ def coverage(answer) -> None:
                 f"in {trial} you stop too early: what happens to the accuracy further on?"
             )
         raise AnswerError(f"in {trial} your share, {value:.3f}, is too {_how(value, expected)}.")
+
+
+# Lesson 7
+
+
+@exercise("the tenth is as likely as any other to be the highest, or the lowest")
+def share_outside(answer) -> None:
+    value = float(_shares(answer))
+    if _same(value, 0.2):
+        return
+    if _same(value, 0.1):
+        raise AnswerError("a range has two ends, and you count one of them.")
+    if _same(value, 0.5):
+        raise AnswerError("nine leave less room outside than three do.")
+    if _same(value, 0.8):
+        raise AnswerError("that is how often it falls inside.")
+    raise AnswerError(
+        f"your share is too {_how(value, 0.2)}: put all ten in order, and ask for each place how "
+        "likely it is that the tenth stands there."
+    )
+
+
+@exercise("it rises to its peak, or begins there, and falls along the curve to 0")
+def warm_up_cosine(answer) -> None:
+    for steps, warm_up, peak in ((100, 20, 0.5), (60, 0, 2.0)):
+        fall = steps - warm_up
+        for step in (warm_up, 0, warm_up // 2, steps, warm_up + fall // 2, warm_up + fall // 4):
+            trial = f"a trial (step {step}, {steps} in all, warm-up {warm_up}, peak {peak:g})"
+            value = _numbers(_call(answer, step, steps, warm_up, peak, trial=trial), (), trial)
+            fallen = max(step - warm_up, 0) / fall
+            expected = peak * (1 + math.cos(math.pi * fallen)) / 2
+            if step < warm_up:
+                expected = peak * step / warm_up
+            if _same(value, expected):
+                continue
+            hint = "where along the rise is that?"
+            if step == warm_up:
+                hint = "here the rate is at its peak."
+            elif step == steps:
+                hint = "here the rate has come down to 0."
+            elif step > warm_up:
+                hint = "how much of the fall is done?"
+                if _same(value, peak * (1 - fallen)):
+                    hint = "your rate falls in a straight line."
+            raise AnswerError(f"in {trial} your {value:.4g} is too {_how(value, expected)}: {hint}")
+
+
+@exercise("each picture keeps its share, and so does its label")
+def mixup(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for name, shape, k in (
+        ("4 pictures of 3 × 6 pixels", (4, 3, 6), 3),
+        ("as many pictures as each has rows and columns", (5, 5, 5), 5),
+    ):
+        trial = f"a trial with {name}"
+        given = {"images": rng.random(shape), "targets": np.eye(k)[rng.permutation(shape[0]) % k]}
+        shares = rng.uniform(0.1, 0.9, shape[0])
+        found = _call(answer, *given.values(), shares, trial=trial)
+        if not isinstance(found, tuple | list) or len(found) != len(given):
+            raise AnswerError("two things are wanted: the mixed images, and the mixed targets.")
+        for (what, x), mixed in zip(given.items(), found, strict=True):
+            mixed = _numbers(mixed, x.shape, f"{trial}, for the {what}")
+            own = shares.reshape(-1, *[1] * (x.ndim - 1))
+            if _same(mixed, own * x + (1 - own) * x[::-1]):
+                continue
+            if _same(mixed, x):
+                raise AnswerError(f"your {what} are not mixed at all.")
+            if _same(mixed, (1 - own) * x + own * x[::-1]):
+                raise AnswerError(f"in your {what} the shares are the wrong way round.")
+            columns = x.shape[-1] == len(shares)
+            if columns and _same(mixed, shares * x + (1 - shares) * x[::-1]):
+                raise AnswerError(
+                    f"in {trial} your {what} have a share for each column, not for each picture."
+                )
+            if any(_same(mixed, own * x + (1 - own) * np.roll(x, by, axis=0)) for by in (1, -1)):
+                raise AnswerError(f"your {what} are mixed with their neighbours in the batch.")
+            raise AnswerError(f"in {trial} your {what} are mixed in another way.")
+
+
+@exercise("the newest counts most, the first is forgotten, and nothing gets lost")
+def averaged(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for name, weights, keep in (
+        ("3 rows that are all the same", np.full((3, 2), 4.0), 0.5),
+        ("6 rows", rng.random((6, 3)), 0.7),
+        ("keep = 0", rng.random((4, 2)), 0.0),
+        ("one row", rng.random((1, 4)), 0.9),
+    ):
+        trial = f"a trial with {name}"
+        found = _call(answer, weights, keep, trial=trial)
+        found = _numbers(found, weights.shape[1:], trial)
+        shares = keep ** np.arange(len(weights))[::-1]
+        if _same(found, shares @ weights / shares.sum()):
+            continue
+        if name.endswith("the same"):
+            raise AnswerError(
+                f"in {trial}, namely {weights[0, 0]:g}, the average is {found[0]:.4g}."
+            )
+        if _same(found, weights.mean(axis=0)):
+            raise AnswerError("in your average all rows count the same.")
+        if _same(found, shares[::-1] @ weights / shares.sum()):
+            raise AnswerError("in your average the oldest row counts most.")
+        lessons = (1 - keep) * shares
+        lessons[0] = shares[0]
+        if _same(found, lessons @ weights):
+            raise AnswerError("your average begins with the first row, as the lesson's does.")
+        raise AnswerError(f"in {trial} the rows have other shares in your average.")
