@@ -4,6 +4,7 @@
     python start.py app        set up, then open the demo, a page that needs no data
     python start.py test       set up, then run the tests (what follows goes to pytest)
     python start.py run        set up, then execute all notebooks into build/*.html
+    python start.py pack DIR   set up, then pack a folder for computers without a network
 
 The first start makes .venv beside this file and fills it; later ones take seconds. In an
 environment of your own, `pip install -r requirements.txt` and `python -m jupyterlab` do instead.
@@ -23,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+WHEELS = ROOT / "wheels"  # in a packed folder: what to install, so that no network is needed
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 PYTHONS = ("3.11", "3.12", "3.13")  # TensorFlow has builds for these Pythons and machines
@@ -40,6 +42,7 @@ COMMANDS = {
     "app": (["app/serve.py"], "requirements.txt"),
     "test": (["-m", "pytest"], "requirements-dev.txt"),
     "run": (["tools/run_notebooks.py"], "requirements.txt"),
+    "pack": (["tools/pack_room.py"], "requirements.txt"),
 }
 NEWS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}'
 SETTINGS = {  # files in .venv: no question about news, no advice to encrypt the kernel's sockets
@@ -111,7 +114,13 @@ def install(requirements: str) -> None:
         )
     pip = [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install"]
     print(f"Installing {requirements} with {'uv' if uv else 'pip'}: up to 3 GB ...", flush=True)
-    if call(*pip, "-r", requirements):
+    packed = ["--no-index", "--find-links", WHEELS] if WHEELS.is_dir() else []
+    if call(*pip, *packed, "-r", requirements):
+        if packed:
+            sys.exit(
+                "The installation failed (see above): wheels/ must be packed on a computer with "
+                f"this system and Python {'{}.{}'.format(*sys.version_info)}."
+            )
         sys.exit(
             "The installation failed (see above): check the network and the free space, then "
             "start again; it goes on from there."

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from test_pack_room import write_wheel
 
 import start
 
@@ -109,7 +110,7 @@ def test_refuses_the_rest_in_one_sentence(change, said) -> None:
 
 def test_an_old_python_can_read_it() -> None:
     ast.parse(SOURCE, feature_version=(3, 8))
-    assert len(SOURCE.splitlines()) <= 160
+    assert len(SOURCE.splitlines()) <= 175
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.14"])
@@ -130,7 +131,7 @@ def test_an_unsupported_python_gets_the_sentence_and_nothing_else(version: str, 
 def test_help_and_mistyped_words(project: Path) -> None:
     done = run(project, "--help")
     assert done.returncode == 0
-    for word in ("lab", "app", "test", "run", "--no-browser", "--port", "--prepare-only"):
+    for word in ("lab", "app", "test", "run", "pack", "--no-browser", "--port", "--prepare-only"):
         assert word in done.stdout
     for wrong in (["tset"], ["--no-browsr"], ["--port", "eighty"]):
         done = run(project, *wrong)
@@ -167,6 +168,36 @@ def test_an_installation_that_fails_says_so_and_is_repeated(project: Path) -> No
     done = run(project, "--prepare-only")
     assert "Installing" in done.stdout, "what the failure left is not taken for complete"
     assert done.returncode == 0
+
+
+UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+
+
+@pytest.mark.parametrize("uv", [False, True])
+def test_a_packed_folder_needs_no_network(project: Path, tmp_path: Path, uv: bool) -> None:
+    if uv and not UV:
+        pytest.skip("no uv here")
+    write_wheel(project / "wheels")
+    (project / "requirements.txt").write_text("tiny-package>=1,<2\n")
+    nowhere = "http://127.0.0.1:9/simple"  # who asks an index here fails at once
+    changes = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": nowhere, "UV_INDEX_URL": nowhere}
+    if uv:
+        changes["PATH"] = os.pathsep.join([str(Path(UV).parent), os.environ["PATH"]])
+    done = run(project, "--prepare-only", **changes)
+    assert done.returncode == 0, done.stderr
+    assert f"with {'uv' if uv else 'pip'}" in done.stdout
+    python = project / ".venv" / start.PYTHON.relative_to(start.VENV)
+    code = "import tiny_package; print(tiny_package.answer)"
+    assert subprocess.run([python, "-c", code], capture_output=True).stdout.strip() == b"42"
+
+
+def test_a_packed_folder_for_other_computers_says_so(project: Path) -> None:
+    (project / "wheels").mkdir()
+    (project / "requirements.txt").write_text("tiny-package>=1,<2\n")
+    done = run(project, "--prepare-only")
+    assert done.returncode == 1
+    this = "{}.{}".format(*sys.version_info)
+    assert done.stderr.splitlines()[-1].endswith(f"with this system and Python {this}.")
 
 
 def test_an_environment_that_is_broken_or_of_another_python_is_made_anew(project: Path) -> None:

@@ -1,0 +1,142 @@
+"""tools/pack_room.py with a project of a few files and a package index that is a folder."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.sources import locate, opened
+from tools import pack_room
+
+
+def write_wheel(folder: Path, name: str = "tiny_package") -> Path:
+    """Write a package of one module, as an index would give it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    texts = {
+        f"{name}.py": "answer = 42\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file, text in texts.items():
+            wheel.writestr(file, text)
+        wheel.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in texts))
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of a few files, with what a computer makes for itself beside them."""
+    root = tmp_path / "project"
+    for name in (
+        "start.py",
+        "notebooks/01.ipynb",
+        "notebooks/.ipynb_checkpoints/01-checkpoint.ipynb",
+        "helpers/__pycache__/data.pyc",
+        "dataset/README.md",
+        "dataset/train/angry/1.jpg",
+        "runs/mine.keras",
+        ".git/config",
+        ".venv/bin/python",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "requirements.txt").write_text("tiny-package>=1,<2  # a reason\n\n-e .  # why\n")
+    (root / "pyproject.toml").write_text('[build-system]\nrequires = ["tiny_builder>=1"]\n')
+    monkeypatch.setattr(pack_room, "ROOT", root)
+    return root
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "images"
+    for part in ("train/dog", "train/cat", "test/cat"):
+        (folder / part).mkdir(parents=True)
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / part / "1.png")
+    (folder / "train" / "dog" / "notes.txt").write_text("no image")
+    monkeypatch.setenv("TUTORIAL_DATASET", str(folder))
+    return folder
+
+
+def test_the_folder_holds_project_images_and_wheels(
+    project: Path, images: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    for name in ("tiny_package", "tiny_builder"):
+        write_wheel(tmp_path / "index", name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    room = tmp_path / "a room"
+    (room / "wheels").mkdir(parents=True)
+    (room / "start.py").write_text("of an earlier pack")
+    assert pack_room.main([str(room)]) == 0, capsys.readouterr().err
+    assert (room / "start.py").read_text() == "start.py"
+    assert f"{room} is ready" in capsys.readouterr().out
+    assert {path.relative_to(room).as_posix() for path in room.rglob("*") if path.is_file()} == {
+        "start.py",
+        "notebooks/01.ipynb",
+        "requirements.txt",
+        "pyproject.toml",
+        "dataset/README.md",
+        "dataset/images.zip",
+        "wheels/tiny_package-1.0-py3-none-any.whl",
+        "wheels/tiny_builder-1.0-py3-none-any.whl",
+    }
+    with opened(locate(room / "dataset" / "images.zip")) as (tree, read):
+        assert tree.splits == {
+            "train": {"cat": ["train/cat/1.png"], "dog": ["train/dog/1.png"]},
+            "test": {"cat": ["test/cat/1.png"]},
+        }
+        assert read("train/dog/1.png") == (images / "train/dog/1.png").read_bytes()
+
+
+def test_a_package_that_cannot_be_had_gets_a_sentence(
+    project: Path, images: Path, tmp_path: Path, monkeypatch, capfd
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert pack_room.main([str(tmp_path / "room")]) == 1
+    assert capfd.readouterr().err.splitlines()[-1].startswith("The packages could not be down")
+
+
+def test_an_environment_made_by_uv_is_given_pip_first(project: Path, tmp_path, monkeypatch) -> None:
+    called = []
+
+    def run(command: list, **options) -> subprocess.CompletedProcess:
+        called.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(pack_room.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pack_room.subprocess, "run", run)
+    pack_room.download(tmp_path / "room")
+    assert [command[0] for command in called] == ["uv", pack_room.sys.executable]
+    assert called[0][-1] == "pip"
+
+
+def test_toy_faces_are_not_packed_and_bare_class_folders_refused(toy_folder, tmp_path) -> None:
+    (tmp_path / "dataset").mkdir()
+    assert "its own toy faces" in pack_room.copy_images(locate(toy_folder), tmp_path)
+    bare = locate(toy_folder / "train")
+    with pytest.raises(pack_room.TutorialError, match="train has no train/ and test/"):
+        pack_room.copy_images(bare, tmp_path)
+    assert list((tmp_path / "dataset").iterdir()) == []
+
+
+def test_a_folder_that_is_not_for_this_is_refused(project: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a letter.txt").touch()
+    for folder, said in (
+        (project / "room", "is inside the project"),
+        (tmp_path / "full", "holds other things"),
+        (tmp_path / "full" / "a letter.txt", "is a file"),
+    ):
+        assert pack_room.main([str(folder)]) == 1
+        assert said in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["a letter.txt"]
