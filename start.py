@@ -4,6 +4,7 @@
     python start.py app        set up, then open the demo, a page that needs no data
     python start.py test       set up, then run the tests (what follows goes to pytest)
     python start.py run        set up, then execute all notebooks into build/*.html
+    python start.py book       set up, then build the lessons as a site, in build/book
 
 The first start makes .venv beside this file and fills it; later ones take seconds. In an
 environment of your own, `pip install -r requirements.txt` and `python -m jupyterlab` do instead.
@@ -34,12 +35,13 @@ LAB = (
     # The usual 10 MiB would lose a larger uploaded photograph without a word.
     ' --ServerApp.tornado_settings={"websocket_max_message_size":104857600}'
 )
-# command: what the environment's Python is given, and the list of packages to install
+# command: what the environment's Python is given, the list to install, and whether it needs data
 COMMANDS = {
-    "lab": (LAB.split(), "requirements.txt"),
-    "app": (["app/serve.py"], "requirements.txt"),
-    "test": (["-m", "pytest"], "requirements-dev.txt"),
-    "run": (["tools/run_notebooks.py"], "requirements.txt"),
+    "lab": (LAB.split(), "requirements.txt", True),
+    "app": (["app/serve.py"], "requirements.txt", False),
+    "test": (["-m", "pytest"], "requirements-dev.txt", True),
+    "run": (["tools/run_notebooks.py"], "requirements.txt", True),
+    "book": (["book/build.py"], "requirements-dev.txt", False),
 }
 NEWS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}'
 SETTINGS = {  # files in .venv: no question about news, no advice to encrypt the kernel's sockets
@@ -136,15 +138,14 @@ def main() -> int:
     options, rest = parser.parse_known_args()
     if options.command == "lab" and rest:
         parser.error(f"unknown: {' '.join(rest)}")
-    rest += [f"--port={options.port}"] * bool(options.port)
-    rest += ["--no-browser"] * options.no_browser
-    arguments, requirements = COMMANDS[options.command]
+    rest += [f"--port={options.port}"] * bool(options.port) + ["--no-browser"] * options.no_browser
+    arguments, requirements, data = COMMANDS[options.command]
     install(requirements)
     # The variables of an activated environment, so that `!python` in a cell is its Python.
     env = dict(os.environ, VIRTUAL_ENV=str(VENV), JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1")
     env["PATH"] = os.pathsep.join([str(BIN), env.get("PATH", "")])
     env.pop("PYTHONHOME", None)
-    code = 0 if options.command == "app" else call(PYTHON, "-m", "helpers.sources", env=env)
+    code = call(PYTHON, "-m", "helpers.sources", env=env) if data else 0
     if code or options.prepare_only:
         return code
     if options.command == "lab":

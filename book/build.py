@@ -34,10 +34,10 @@ LINK = re.compile(
 )
 WARNING = re.compile(r"^(?:(.*?)(?::\d+)?: )?(?:WARNING|ERROR|CRITICAL|SEVERE): (.*)$", re.MULTILINE)
 NOTE = """\
-:::{note}
+```{note}
 This is the book of the lessons, to read and to search; nothing runs in it. Where a page speaks of
 cells to run, it means the notebook of the same name: `python start.py` opens them all.
-:::"""
+```"""
 BARE = "The notebooks had no outputs when the book was built, so figures and tables are missing."
 
 
@@ -156,7 +156,7 @@ def write_pages(folder: Path, toc: dict, root: Path = ROOT) -> None:
         shutil.copyfile(file, copy)
     front = folder / toc["root"]
     notebook = json.loads(front.read_text("utf-8"))
-    note = NOTE if has_outputs else NOTE.replace("\n:::", f" {BARE}\n:::")
+    note = NOTE if has_outputs else NOTE.replace("\n```", f" {BARE}\n```")
     cell = {"cell_type": "markdown", "id": "book", "metadata": {}, "source": note}
     notebook["cells"].insert(1, cell)
     front.write_text(json.dumps(notebook), "utf-8")
