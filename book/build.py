@@ -32,7 +32,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"  # an output that shows noth
 LINK = re.compile(
     r"(?P<code>```.*?```|`[^`\n]*`)|!?\[(?P<text>[^\[\]]*)\]\((?P<to>[^()#\s]+)[^()]*\)", re.DOTALL
 )
-WARNING = re.compile(r"^(?:(.*?)(?::\d+)?: )?(?:WARNING|ERROR|CRITICAL|SEVERE): (.*)$", re.MULTILINE)
+WARNING = re.compile(
+    r"^(?:(.*?)(?::\d+)?: )?(?:WARNING|ERROR|CRITICAL|SEVERE): (.*)$", re.MULTILINE
+)
 NOTE = """\
 ```{note}
 This is the book of the lessons, to read and to search; nothing runs in it. Where a page speaks of
