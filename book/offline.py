@@ -16,7 +16,8 @@ def visit_math(translator, node: nodes.Element) -> None:
     """Write a formula as MathML, which browsers draw by themselves; MathJax is 2 MB elsewhere."""
     text, block = node.astext(), isinstance(node, nodes.math_block)
     try:
-        translator.body.append(tex2mathml(text, as_block=block))
+        formula = tex2mathml(text, as_block=block)
+        translator.body.append(f"<p>{formula}</p>" if block else formula)
     except MathError as error:
         why = f"the formula {text!r} cannot be drawn ({error})"
         logging.getLogger(__name__).warning(why, location=node)
