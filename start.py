@@ -17,6 +17,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -70,16 +71,13 @@ def unsupported(python: str, system: str, machine: str, bits: int, macos: str = 
 
 def call(*command: str | Path, **options) -> int:
     """Run a program and return its exit code; on Ctrl-C let it end in its own way first."""
-    child = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options)
-    stopped = False
-    while child.poll() is None:
-        try:
-            child.wait()
-        except KeyboardInterrupt:
-            stopped = True
-    if stopped and child.returncode:
+    stopped = []  # no exception, which could fall between the program's end and its exit code
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
+    code = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options).wait()
+    signal.signal(signal.SIGINT, before)
+    if stopped and code:
         raise KeyboardInterrupt
-    return child.returncode
+    return code
 
 
 def install(requirements: str) -> None:
