@@ -61,7 +61,10 @@ def contents(root: Path = ROOT) -> dict:
         below = {"sections": [entry(exercises, "Exercises")]} if exercises.is_file() else {}
         course.append(entry(path) | below)
     solutions = sorted((notebooks / "solutions").glob("*.ipynb"))
-    around = [(root / "README.md", "The project"), *((p, "") for p in root.glob("docs/*.md"))]
+    around = [
+        (root / "README.md", "The project"),
+        *((p, "") for p in sorted(root.glob("docs/*.md"))),
+    ]
     around += [(root / folder / "README.md", "") for folder in ("dataset", "models")]
     measured = sorted(root.glob("benchmarks/results/*.md"))
     parts = {
@@ -168,13 +171,16 @@ def build(output: Path, root: Path = ROOT) -> Path:
     """Build the book of a project and return its first page; `output` is replaced at the end.
 
     Raises:
-        TutorialError: if Jupyter Book is missing, or complains of anything.
+        TutorialError: if Jupyter Book is missing, or complains of anything, or if `output` holds
+            something else than an earlier book.
     """
     if importlib.util.find_spec("jupyter_book") is None:
         raise TutorialError(
             "Jupyter Book is not installed here: `python start.py book` installs it, or "
             "`pip install -r requirements-dev.txt`."
         )
+    if output.exists() and not (output / "searchindex.js").is_file():
+        raise TutorialError(f"{output} is there and no book: name another folder, or remove it.")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".book-", dir=output.parent) as scratch:
         pages = Path(scratch).resolve() / "pages"

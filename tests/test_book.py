@@ -173,14 +173,20 @@ def test_what_jupyter_book_complains_of_ends_it_and_the_book_of_before_stands(
     )
     output = project / "build" / "book"
     output.mkdir(parents=True)
-    (output / "index.html").touch()
+    (output / "searchindex.js").touch()
     assert main(["--output", str(output)], project) == 1
     said = capsys.readouterr().err.removeprefix("\nFailed: ").splitlines()
     assert all(line.startswith("notebooks/01_look.ipynb: ") for line in said), said
     assert any("no-such-heading" in line for line in said)
     assert any(r"the formula '\\bogus{x}' cannot be drawn" in line for line in said)
     assert len(said) == 2
-    assert [path.name for path in output.parent.rglob("*")] == ["book", "index.html"]
+    assert [path.name for path in output.parent.rglob("*")] == ["book", "searchindex.js"]
+
+
+def test_a_folder_of_the_learners_is_not_replaced(project: Path, capsys) -> None:
+    assert main(["--output", str(project)], project) == 1
+    assert "is there and no book: name another folder" in capsys.readouterr().err
+    assert (project / "notebooks" / CONTENTS).is_file()
 
 
 def test_without_jupyter_book_it_says_how_to_get_it(project: Path, monkeypatch) -> None:
