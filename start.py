@@ -5,6 +5,7 @@
     python start.py test       set up, then run the tests (what follows goes to pytest)
     python start.py run        set up, then execute all notebooks into build/*.html
     python start.py pack DIR   set up, then pack a folder for computers without a network
+    python start.py book       set up, then build the lessons as a site, in build/book
 
 The first start makes .venv beside this file and fills it; later ones take seconds. In an
 environment of your own, `pip install -r requirements.txt` and `python -m jupyterlab` do instead.
@@ -17,6 +18,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -36,13 +38,14 @@ LAB = (
     # The usual 10 MiB would lose a larger uploaded photograph without a word.
     ' --ServerApp.tornado_settings={"websocket_max_message_size":104857600}'
 )
-# command: what the environment's Python is given, and the list of packages to install
+# command: what the environment's Python is given, the list to install, and whether it needs data
 COMMANDS = {
-    "lab": (LAB.split(), "requirements.txt"),
-    "app": (["app/serve.py"], "requirements.txt"),
-    "test": (["-m", "pytest"], "requirements-dev.txt"),
-    "run": (["tools/run_notebooks.py"], "requirements.txt"),
-    "pack": (["tools/pack_room.py"], "requirements.txt"),
+    "lab": (LAB.split(), "requirements.txt", True),
+    "app": (["app/serve.py"], "requirements.txt", False),
+    "test": (["-m", "pytest"], "requirements-dev.txt", True),
+    "run": (["tools/run_notebooks.py"], "requirements.txt", True),
+    "pack": (["tools/pack_room.py"], "requirements.txt", True),
+    "book": (["book/build.py"], "requirements-dev.txt", False),
 }
 NEWS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}'
 SETTINGS = {  # files in .venv: no question about news, no advice to encrypt the kernel's sockets
@@ -71,16 +74,13 @@ def unsupported(python: str, system: str, machine: str, bits: int, macos: str = 
 
 def call(*command: str | Path, **options) -> int:
     """Run a program and return its exit code; on Ctrl-C let it end in its own way first."""
-    child = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options)
-    stopped = False
-    while child.poll() is None:
-        try:
-            child.wait()
-        except KeyboardInterrupt:
-            stopped = True
-    if stopped and child.returncode:
+    stopped = []  # no exception, which could fall between the program's end and its exit code
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
+    code = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options).wait()
+    signal.signal(signal.SIGINT, before)
+    if stopped and code:
         raise KeyboardInterrupt
-    return child.returncode
+    return code
 
 
 def install(requirements: str) -> None:
@@ -145,15 +145,14 @@ def main() -> int:
     options, rest = parser.parse_known_args()
     if options.command == "lab" and rest:
         parser.error(f"unknown: {' '.join(rest)}")
-    rest += [f"--port={options.port}"] * bool(options.port)
-    rest += ["--no-browser"] * options.no_browser
-    arguments, requirements = COMMANDS[options.command]
+    rest += [f"--port={options.port}"] * bool(options.port) + ["--no-browser"] * options.no_browser
+    arguments, requirements, data = COMMANDS[options.command]
     install(requirements)
     # The variables of an activated environment, so that `!python` in a cell is its Python.
     env = dict(os.environ, VIRTUAL_ENV=str(VENV), JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1")
     env["PATH"] = os.pathsep.join([str(BIN), env.get("PATH", "")])
     env.pop("PYTHONHOME", None)
-    code = 0 if options.command == "app" else call(PYTHON, "-m", "helpers.sources", env=env)
+    code = call(PYTHON, "-m", "helpers.sources", env=env) if data else 0
     if code or options.prepare_only:
         return code
     if options.command == "lab":

@@ -40,8 +40,8 @@ def project(tmp_path: Path, bare_venv: Path) -> Path:
     (folder / "tools" / "run_notebooks.py").write_text(
         "import os, sys\nprint(sys.argv[1:], sys.prefix, os.environ['VIRTUAL_ENV'])\nsys.exit(7)"
     )
-    (folder / "app").mkdir()
-    for module in ("app/serve.py", "jupyterlab.py"):
+    for module in ("app/serve.py", "book/build.py", "jupyterlab.py"):
+        (folder / module).parent.mkdir(exist_ok=True)
         (folder / module).write_text("import sys\nprint(sys.argv[1:])")
     (folder / "start.py").write_text(SOURCE, "utf-8")
     (folder / "pyproject.toml").touch()
@@ -131,7 +131,7 @@ def test_an_unsupported_python_gets_the_sentence_and_nothing_else(version: str, 
 def test_help_and_mistyped_words(project: Path) -> None:
     done = run(project, "--help")
     assert done.returncode == 0
-    for word in ("lab", "app", "test", "run", "pack", "--no-browser", "--port", "--prepare-only"):
+    for word in ("lab", "app", "test", "run", "pack", "book", "--no-browser", "--port", "--prepare-only"):
         assert word in done.stdout
     for wrong in (["tset"], ["--no-browsr"], ["--port", "eighty"]):
         done = run(project, *wrong)
@@ -236,6 +236,13 @@ def test_the_app_is_told_all_that_is_not_for_start_itself_and_waits_for_no_data(
     assert done.stdout.splitlines()[-1] == str(told)
     assert run(project, "app").stdout == "[]\n"
     assert run(project, "app", "--prepare-only").stdout == ""
+
+
+def test_the_book_gets_what_tests_need_and_waits_for_no_data(project: Path) -> None:
+    said = run(project, "book", "--output", "elsewhere").stdout.splitlines()
+    assert "Installing requirements-dev.txt" in said[0]
+    assert said[-1] == "['--output', 'elsewhere']"
+    assert "data ready" not in said
 
 
 def test_the_lab_is_told_port_and_browser(project: Path) -> None:
