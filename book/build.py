@@ -61,10 +61,8 @@ def contents(root: Path = ROOT) -> dict:
         below = {"sections": [entry(exercises, "Exercises")]} if exercises.is_file() else {}
         course.append(entry(path) | below)
     solutions = sorted((notebooks / "solutions").glob("*.ipynb"))
-    around = [
-        (root / "README.md", "The project"),
-        *((p, "") for p in sorted(root.glob("docs/*.md"))),
-    ]
+    pages = ("README", "INSTRUCTORS", "TROUBLESHOOTING", "CONTRIBUTING", "app/README")
+    around = [(root / f"{name}.md", "The project" if name == "README" else "") for name in pages]
     around += [(root / folder / "README.md", "") for folder in ("dataset", "models")]
     measured = sorted(root.glob("benchmarks/results/*.md"))
     parts = {

@@ -100,11 +100,10 @@ def test_all_lessons_are_in_it_each_with_its_exercises() -> None:
             assert names.index(name) == names.index(lesson) + 1
 
 
-def test_a_page_for_instructors_would_be_taken_up(project: Path) -> None:
-    (project / "docs").mkdir()
-    (project / "docs" / "instructors.md").write_text("# For instructors\n", "utf-8")
+def test_pages_around_the_lessons_are_taken_up_where_there_are_some(project: Path) -> None:
+    (project / "INSTRUCTORS.md").write_text("# For instructors\n", "utf-8")
     names = files(contents(project))
-    assert names == [f"notebooks/{CONTENTS}", "notebooks/01_look.ipynb", "docs/instructors.md"]
+    assert names == [f"notebooks/{CONTENTS}", "notebooks/01_look.ipynb", "INSTRUCTORS.md"]
 
 
 def test_links_lead_to_pages_and_files_and_nowhere_else(project: Path) -> None:

@@ -131,7 +131,17 @@ def test_an_unsupported_python_gets_the_sentence_and_nothing_else(version: str, 
 def test_help_and_mistyped_words(project: Path) -> None:
     done = run(project, "--help")
     assert done.returncode == 0
-    for word in ("lab", "app", "test", "run", "pack", "book", "--no-browser", "--port", "--prepare-only"):
+    for word in (
+        "lab",
+        "app",
+        "test",
+        "run",
+        "pack",
+        "book",
+        "--no-browser",
+        "--port",
+        "--prepare-only",
+    ):
         assert word in done.stdout
     for wrong in (["tset"], ["--no-browsr"], ["--port", "eighty"]):
         done = run(project, *wrong)
