@@ -16,15 +16,17 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
+from skimage.data import astronaut
 
 from helpers import TutorialError
 from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs
 
 
-def png(side: int = 64, seed: int = 0) -> str:
+def png(side: int = 64, colours: int = 256) -> str:
+    """Return a picture of noise, with many grey levels like a photograph or few like a chart."""
     file = io.BytesIO()
-    noise = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(file, "PNG")
+    noise = np.random.default_rng(0).integers(0, colours, (side, side), dtype=np.uint8)
+    Image.fromarray(noise * (256 // colours)).convert("RGB").save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -67,13 +69,25 @@ def test_a_picture_is_left_out_where_nobody_has_said_that_it_may_stay(picture) -
 
 
 def test_a_shareable_picture_stays_and_gets_smaller() -> None:
-    before = png()
+    before = png(colours=2)
     (left,) = cleaned([shown(image_png=before, text_plain="<Figure>")], "shareable")
     after = left.data["image/png"]
     assert len(after) < len(before)
     with Image.open(io.BytesIO(base64.b64decode(after))) as picture:
         assert (picture.size, picture.mode) == ((64, 64), "P")
+        shades = np.unique(picture.convert("L"))
+    assert shades.tolist() == [0, 128]
     assert left.metadata == {}
+
+
+def test_a_photograph_becomes_a_jpeg_where_that_is_much_smaller() -> None:
+    portrait, file = astronaut()[:256, :256], io.BytesIO()
+    Image.fromarray(portrait).save(file, "PNG")
+    before = base64.b64encode(file.getvalue()).decode()
+    (left,) = cleaned([shown(image_png=before)], "shareable")
+    assert set(left.data) == {"image/jpeg"}
+    with Image.open(io.BytesIO(base64.b64decode(left.data["image/jpeg"]))) as picture:
+        assert np.abs(np.asarray(picture, float) - portrait).mean() < 5
 
 
 def test_only_kinds_that_every_reader_can_show_stay() -> None:
