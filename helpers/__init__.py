@@ -6,7 +6,7 @@ kind of error that a learner may see. The rest, each importing only from those a
 toy_faces   draws the offline data set
 sources     finds, unpacks or downloads the images
 data        decodes, loads, checks and splits them
-network     the lesson's network, the shipped one, a new last layer; augmentation
+network     the lesson's network, the shipped one, a pretrained one, a new last layer; augmentation
 training    batches, class weights, resuming, live curves; saving and loading models
 recipe      the training that lesson 7 arrives at, with all its switches
 evaluation  which model to score; predictions, scores, intervals, calibration

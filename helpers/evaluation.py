@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import tempfile
 import threading
 import warnings
@@ -145,6 +146,49 @@ def predict(
         batch = images[start : start + batch_size, ..., None].astype(np.float32) / 255
         result[start : start + batch_size] = (run or model.predict_on_batch)(batch)
     return result
+
+
+def kept_features(
+    model: keras.Model, images: np.ndarray, folder: Path | None = None, part: int = 512
+) -> np.ndarray:
+    """Return what `predict` does, (n, k), at half precision, and compute nothing twice.
+
+    Each part of the images has a file of its own, named after the network, its weights and
+    these images. An interrupted run loses one part at most.
+
+    Args:
+        model: gives features, for example.
+        images: uint8 (n, height, width).
+        folder: of the files; `RUNS`/features if not given.
+        part: how many images a file holds the features of.
+
+    Raises:
+        TutorialError: if the images do not fit the network, or a file cannot be written.
+    """
+    from tqdm.auto import tqdm
+
+    folder = folder or helpers.RUNS / "features"
+    folder.mkdir(parents=True, exist_ok=True)
+    about = re.sub(r'_\d+"', '"', model.to_json())  # Keras numbers layers anew in every kernel
+    network = hashlib.sha256(about.encode())
+    for weight in model.get_weights():
+        network.update(np.ascontiguousarray(weight))
+    result = np.zeros((len(images), model.output_shape[-1]), np.float16)
+    bar = tqdm(total=len(images), unit=" images", delay=2, leave=False)
+    for start in range(0, len(images), part):
+        some, key = images[start : start + part], network.copy()
+        key.update(np.ascontiguousarray(some))
+        path, found = folder / f"{key.hexdigest()[:24]}.npy", None
+        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
+            found = np.load(path)
+        if found is None or found.shape != (len(some), result.shape[1]):
+            found = predict(model, some, batch_size=64).astype(np.float16)
+            with replacing(path) as partial, partial.open("wb") as file:
+                np.save(file, found)
+        result[start : start + part] = found
+        bar.update(len(some))
+    bar.close()
+    return result.astype(np.float32)
 
 
 def faster(model: keras.Model, kept: Path | None = None) -> Callable[[np.ndarray], np.ndarray]:

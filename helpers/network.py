@@ -1,10 +1,13 @@
-"""The lesson's network, the shipped one, a new last layer; what training images go through."""
+"""The lesson's network, the shipped one, a pretrained one; what training images go through."""
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +15,10 @@ import tensorflow as tf
 from keras import layers
 
 from helpers import IMAGE_SIZE, SEED, TutorialError
+from helpers.sources import STALL_SECONDS, reachable
+
+IMAGENET = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"  # as Keras has it
 
 
 @cache
@@ -146,6 +153,60 @@ def build_residual(
             n_classes, activation="softmax", kernel_initializer=init, dtype="float32"
         )(x)
         return keras.Model(inputs, outputs, name="emotion_cnn")
+
+
+def imagenet_weights() -> Path:
+    """Return the file of MobileNetV2's weights in Keras's own folder; download it if need be.
+
+    Raises:
+        TutorialError: if it is not there, and cannot be had within seconds.
+    """
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    if (home / WEIGHTS).is_file():
+        return home / WEIGHTS
+    limit = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)  # Keras would wait for a silent server for ever
+    try:
+        if not reachable(IMAGENET + WEIGHTS):
+            raise OSError("their server cannot be reached")
+        places = {"cache_dir": str(home.parent), "cache_subdir": home.name}
+        return Path(keras.utils.get_file(WEIGHTS, IMAGENET + WEIGHTS, **places))
+    except Exception as error:  # whatever it was, there is a lesson without it
+        raise TutorialError(
+            f"No pretrained weights ({error}): run this again with a network, or put {WEIGHTS} "
+            f"into {home}."
+        ) from None
+    finally:
+        socket.setdefaulttimeout(limit)
+
+
+def pretrained(side: int = 96, weights: Path | None = None) -> keras.Model:
+    """Return MobileNetV2 (Sandler and others, 2018) without its last layer, for our faces.
+
+    Args:
+        side: pixels of either side; the network begins by enlarging the faces to it.
+        weights: what `imagenet_weights` gives; None leaves them random.
+
+    Returns:
+        A model from float32 (n, 48, 48, 1), 0 to 1, to features, float32 (n, 1280).
+
+    Raises:
+        TutorialError: if the file is damaged.
+    """
+    with strategy().scope():
+        face = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="face")
+        x = layers.Resizing(side, side, name="enlarge")(face)
+        x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
+        x = layers.Rescaling(2.0, -1.0, name="to_minus_one")(x)  # as ImageNet's were
+        model = keras.applications.MobileNetV2(
+            input_tensor=x, include_top=False, weights=None, pooling="avg"
+        )
+    try:
+        if weights is not None:
+            model.load_weights(weights)
+    except Exception:  # h5py and Keras raise several kinds
+        raise TutorialError(f"{weights} is damaged: delete it, and run this again.") from None
+    return keras.Model(face, model.output, name="pretrained")
 
 
 def affine(

@@ -225,7 +225,7 @@ def _finish(dataset: Path, whole: Path | None = None) -> None:
         shutil.rmtree(dataset / leftover, ignore_errors=True)
 
 
-def _answers(address: str) -> bool:
+def reachable(address: str) -> bool:
     """Whether a server answers anything at all within PROBE_SECONDS."""
     import requests
 
@@ -249,7 +249,7 @@ def _download(dataset: Path) -> str:
         from requests import Session
 
         test = os.environ.get("KAGGLE_API_ENVIRONMENT") == "TEST"  # as kagglehub has it
-        if not _answers("http://localhost:7777" if test else "https://api.kaggle.com"):
+        if not reachable("http://localhost:7777" if test else "https://api.kaggle.com"):
             return "Kaggle cannot be reached"
         print("Downloading FER-2013 from Kaggle ...")
         # kagglehub sets no limit of its own, and would wait for a silent server for ever.

@@ -19,6 +19,7 @@ GIVEN_DATASET = os.environ.pop("TUTORIAL_DATASET", "")
 SCRATCH = Path(tempfile.mkdtemp(prefix="tutorial-tests-"))
 os.environ.pop("TUTORIAL_PROFILE", None)
 os.environ["TUTORIAL_RUNS"] = str(SCRATCH / "runs")
+os.environ["KERAS_HOME"] = str(SCRATCH / "keras")
 os.environ["KAGGLEHUB_CACHE"] = str(SCRATCH / "kagglehub")
 os.environ["KAGGLE_API_ENVIRONMENT"] = "TEST"  # Kaggle's client then asks localhost:7777
 os.environ["MPLBACKEND"] = "Agg"

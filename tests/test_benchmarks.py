@@ -14,7 +14,15 @@ import pytest
 from conftest import ROOT
 
 FOLDER = ROOT / "benchmarks"
-SCRIPTS = ("input_pipeline", "scale", "prediction", "time_to_accuracy", "steps", "faces")
+SCRIPTS = (
+    "input_pipeline",
+    "scale",
+    "prediction",
+    "time_to_accuracy",
+    "steps",
+    "faces",
+    "transfer",
+)
 Result = Callable[[str], tuple[dict, str]]  # from a script's name to its JSON and output
 
 
@@ -190,6 +198,60 @@ def test_steps_go_on_with_the_same_budget_only(tmp_path: Path) -> None:
     (tmp_path / "steps.json").write_text(json.dumps(kept))
     assert earlier(tmp_path, budget) == {"x": runs}
     assert earlier(tmp_path, {"images": 6}) == {}
+
+
+def test_transfer_scores_every_way(result: Result) -> None:
+    found = result("transfer")[0]
+    assert found["budget"]["weights"] == "random"
+    frozen, tuned, own = found["rows"]
+    assert own["epochs"] == 2 and frozen["epochs"] == 0 < tuned["epochs"]
+    assert frozen["parameters"] == tuned["parameters"] < own["parameters"]
+    for row in found["rows"]:
+        ends = row["accuracy"]
+        assert 0 <= ends["lowest"] <= ends["median"] <= ends["highest"] <= 1
+        assert row["images"] == found["budget"]["images"] and row["ms_per_face"] > 0
+
+
+def test_only_the_last_blocks_learn_and_no_normalisation() -> None:
+    from transfer import tune, unfreeze
+
+    from helpers.data import Split
+    from helpers.network import build_residual
+
+    model = build_residual(3, size=48)
+    images = np.random.default_rng(1).integers(0, 256, (8, 48, 48), dtype=np.uint8)
+    unfreeze(model, 0.25)
+    before = {v.path: v.numpy() for v in model.weights}
+    assert tune(model, Split(images, np.arange(8) % 3, np.arange(8)), 1e-2, seconds=0) == 2
+    changed = {v.path for v in model.weights if not np.array_equal(before[v.path], v)}
+    assert changed and not any("batch_normalization" in path for path in changed)
+    count, named = len(model.layers), {layer.name for layer in model.layers if layer.trainable}
+    assert {path.split("/")[0] for path in changed} <= named
+    first = round(0.75 * count)
+    assert not named & {layer.name for layer in model.layers[:first]}
+
+
+def test_own_epochs_are_those_that_were_timed() -> None:
+    import report
+    from transfer import own_epochs
+
+    known = json.loads((report.RESULTS / "time_to_accuracy.json").read_text("utf-8"))
+    row = next(row for row in known["rows"] if row["recipe"] == "ours")
+    assert own_epochs(row["minutes"]) == row["epochs"]
+    assert own_epochs(0) == 2
+
+
+def test_transfer_goes_on_with_the_same_weights_and_data_only(tmp_path: Path) -> None:
+    import report
+    from transfer import earlier
+
+    file, budget = tmp_path / "x.json", {"minutes": 8, "weights": "a"}
+    kept = {"budget": budget, "machine": report.machine(), "data": {"fingerprint": "f"}}
+    file.write_text(json.dumps(kept | {"rows": [{"network": "x"}]}))
+    assert earlier(file, {"budget": budget}, "f") == {"x": {"network": "x"}}
+    assert earlier(file, {"budget": budget}, "g") == {}
+    assert earlier(file, {"budget": budget | {"weights": "b"}}, "f") == {}
+    assert earlier(tmp_path / "none.json", {"budget": budget}, "f") == {}
 
 
 def test_the_first_time_to_reach() -> None:

@@ -399,3 +399,39 @@ def test_most_confident_mistakes_come_in_order():
     assert evaluation.most_confident_mistakes(labels, p, 2).tolist() == [1, 2]
     assert evaluation.most_confident_mistakes(labels, p, 99).tolist() == [1, 2, 0]
     assert evaluation.most_confident_mistakes(p.argmax(axis=1), p, 3).size == 0
+
+
+def test_features_are_kept_part_by_part(tmp_path, monkeypatch):
+    inputs = keras.Input((48, 48, 1))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(pooled))
+    images = np.random.default_rng(1).integers(0, 256, (10, 48, 48), dtype=np.uint8)
+    real, asked = evaluation.predict, []
+
+    def counting(model, images, **options):
+        if len(asked) == 2:
+            asked.append("interrupted")
+            raise KeyboardInterrupt
+        asked.append(len(images))
+        return real(model, images, **options)
+
+    monkeypatch.setattr(evaluation, "predict", counting)
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.kept_features(model, images, tmp_path, part=4)
+    found = evaluation.kept_features(model, images, tmp_path, part=4)
+    assert asked == [4, 4, "interrupted", 2]
+    assert found.dtype == np.float32 and len(list(tmp_path.iterdir())) == 3
+    np.testing.assert_allclose(found, real(model, images), rtol=1e-3)
+
+    again = evaluation.kept_features(model, images, tmp_path, part=4)
+    assert len(asked) == 4 and (again == found).all()
+    next(tmp_path.glob("*.npy")).write_bytes(b"damaged")
+    assert (evaluation.kept_features(model, images, tmp_path, part=4) == found).all()
+    assert len(asked) == 5
+
+    model.layers[-1].set_weights([np.ones((1, 2)), np.zeros(2)])
+    other = evaluation.kept_features(model, images, tmp_path, part=4)
+    np.testing.assert_allclose(other, real(model, images), rtol=1e-3)
+    assert len(asked) == 8
+    evaluation.kept_features(model, images[::-1], tmp_path, part=4)
+    assert len(asked) == 11

@@ -1,18 +1,24 @@
 """The network's shape and weights, and the affine transform against known answers."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import TutorialError
+from helpers import TutorialError, network
 from helpers.network import (
+    WEIGHTS,
     FusedBatchNormalization,
     affine,
     build_cnn,
     build_residual,
     features,
+    imagenet_weights,
     own_classifier,
+    pretrained,
     random_affine,
     random_strong,
 )
@@ -262,3 +268,69 @@ def test_a_classifier_of_ones_own_tells_its_classes_apart():
     assert p.argmax(axis=1).tolist() == [0, 1]
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
     assert classify(flat()).shape == (0, 2)
+
+
+@pytest.fixture
+def keras_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_pretrained_weights_are_taken_from_keras_s_folder(keras_home, images):
+    keras.utils.set_random_seed(1)
+    taught = pretrained(32)
+    assert taught.output_shape == (None, 1280)
+    prepared = keras.Model(taught.input, taught.get_layer("to_minus_one").output)
+    grey = np.full((1, 48, 48, 1), 0.25, np.float32)
+    np.testing.assert_allclose(prepared(grey), np.full((1, 32, 32, 3), -0.5), atol=1e-6)
+
+    path = keras_home / "models" / WEIGHTS
+    path.parent.mkdir()
+    taught.save(path)  # an .h5 file, as Keras's own is
+    assert imagenet_weights() == path
+    untaught = pretrained(32)
+    assert not np.allclose(untaught(images), taught(images), atol=1e-6)
+    np.testing.assert_allclose(pretrained(32, path)(images), taught(images), atol=1e-6)
+
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(TutorialError, match=f"{WEIGHTS} is damaged: delete it"):
+        pretrained(32, path)
+
+
+def test_without_a_network_a_sentence_says_which_file_goes_where(keras_home):
+    with pytest.raises(TutorialError) as caught:
+        imagenet_weights()
+    assert str(caught.value) == (
+        "No pretrained weights (their server cannot be reached): run this again with a network, "
+        f"or put {WEIGHTS} into {keras_home / 'models'}."
+    )
+
+
+@pytest.mark.parametrize("missing", [0, 90], ids=["whole", "cut off"])
+def test_weights_are_downloaded_whole_or_not_at_all(keras_home, monkeypatch, missing):
+    class Server(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(b"w" * (100 - missing))
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(network, "IMAGENET", f"http://127.0.0.1:{server.server_port}/")
+    try:
+        if missing:
+            with pytest.raises(TutorialError, match="No pretrained weights"):
+                imagenet_weights()
+            assert not list(keras_home.rglob("*.h5"))
+        else:
+            assert imagenet_weights().read_bytes() == b"w" * 100
+            assert imagenet_weights().parent == keras_home / "models"
+    finally:
+        server.shutdown()
