@@ -238,7 +238,7 @@ def main() -> None:
             f"only the last layer learns. The others had about {options.minutes:g} minutes. Epochs "
             "are those of the training after the last layer's. One face at a time for its time. "
             "Ours computes in bfloat16 where the processor can, MobileNetV2 in float32.",
-            f"MobileNetV2's weights: learnt from ImageNet at 224 pixels, from a file with the digest "
+            f"MobileNetV2's weights: learnt from ImageNet at 224 pixels, a file with the digest "
             f"{digest}; another file of such weights gives somewhat other figures.",
         ],
     }
