@@ -80,7 +80,7 @@ def test_a_shareable_picture_stays_and_gets_smaller() -> None:
     assert left.metadata == {}
 
 
-def test_a_photograph_becomes_a_jpeg_where_that_is_much_smaller() -> None:
+def test_a_photograph_becomes_a_jpeg_where_that_is_smaller() -> None:
     portrait, file = astronaut()[:256, :256], io.BytesIO()
     Image.fromarray(portrait).save(file, "PNG")
     before = base64.b64encode(file.getvalue()).decode()

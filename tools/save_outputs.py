@@ -68,7 +68,7 @@ def smaller(png: str) -> tuple[str, str]:
     few.save(files["image/png"], "PNG", optimize=True)
     picture.save(files["image/jpeg"], "JPEG", quality=80, optimize=True)
     sizes = {kind: file.tell() for kind, file in files.items()}
-    kind = "image/jpeg" if sizes["image/jpeg"] < sizes["image/png"] / 2 else "image/png"
+    kind = "image/jpeg" if sizes["image/jpeg"] < 0.8 * sizes["image/png"] else "image/png"
     return kind, base64.b64encode(files[kind].getvalue()).decode()
 
 
