@@ -111,7 +111,7 @@ def kill_family(server: subprocess.Popen) -> None:
 
 @contextmanager
 def jupyterlab(folder: Path, **variables: str) -> Iterator[str]:
-    """Serve a copy of the notebooks with the options of start.py, and yield the address.
+    """Serve a copy of notebooks and pictures with the options of start.py, and yield the address.
 
     At the end the server and all its kernels are gone, whatever happened.
 
@@ -119,11 +119,9 @@ def jupyterlab(folder: Path, **variables: str) -> Iterator[str]:
         folder: an empty one, for the copy and for all that Jupyter writes.
         variables: environment variables for the kernels.
     """
-    shutil.copytree(
-        ROOT / "notebooks",
-        folder / "notebooks",
-        ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
-    )
+    for name in ("notebooks", "assets"):
+        ignored = shutil.ignore_patterns(".ipynb_checkpoints")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     for name in places:
