@@ -115,6 +115,11 @@ def test_an_environment_made_by_uv_is_given_pip_first(project: Path, tmp_path, m
 
     monkeypatch.setattr(pack_room.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(pack_room.subprocess, "run", run)
+    monkeypatch.setattr(pack_room.shutil, "which", lambda name: None)
+    with pytest.raises(pack_room.TutorialError, match="install it first"):
+        pack_room.download(tmp_path / "room")
+    assert called == []
+    monkeypatch.setattr(pack_room.shutil, "which", lambda name: f"/bin/{name}")
     pack_room.download(tmp_path / "room")
     assert [command[0] for command in called] == ["uv", pack_room.sys.executable]
     assert called[0][-1] == "pip"

@@ -92,10 +92,12 @@ def download(folder: Path) -> None:
     """Fetch the wheels for this Python and system, the newest that requirements.txt allows.
 
     Raises:
-        TutorialError: if pip ends with an error.
+        TutorialError: if there is no pip, or it ends with an error.
     """
     if not importlib.util.find_spec("pip"):  # then uv made this environment; it cannot download
-        subprocess.run(["uv", "pip", "install", "--python", sys.executable, "pip"], check=True)
+        uv = ["uv", "pip", "install", "--python", sys.executable, "pip"]
+        if not shutil.which("uv") or subprocess.run(uv).returncode:
+            raise TutorialError("Packages are fetched by pip, which is not here: install it first.")
     pip = [sys.executable, "-m", "pip", "download", "--only-binary=:all:"]
     with tempfile.TemporaryDirectory() as scratch:
         packages = Path(scratch) / "packages.txt"
@@ -120,6 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (TutorialError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        return 130
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e9
     python = "{}.{}".format(*sys.version_info)
     print(
