@@ -97,6 +97,11 @@ def test_only_kinds_that_every_reader_can_show_stay() -> None:
     assert set(left.data) == {"image/png", "text/plain"}
 
 
+def test_places_in_memory_which_change_in_every_run_are_left_out() -> None:
+    (left,) = cleaned([shown(text_plain="<PIL.Image size=9x9 at 0x7F3A1C>")])
+    assert left.data["text/plain"] == "<PIL.Image size=9x9>"
+
+
 def test_of_a_private_cell_nothing_stays_not_even_numbers() -> None:
     outputs = [stream("[[12 13]]\n"), shown(image_png=png())]
     assert cleaned(outputs, "private") == [stream(LEFT_OUT)]
