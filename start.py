@@ -76,8 +76,10 @@ def call(*command: str | Path, **options) -> int:
     """Run a program and return its exit code; on Ctrl-C let it end in its own way first."""
     stopped = []  # no exception, which could fall between the program's end and its exit code
     before = signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
-    code = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options).wait()
-    signal.signal(signal.SIGINT, before)
+    try:
+        code = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
     if stopped and code:
         raise KeyboardInterrupt
     return code
@@ -114,9 +116,10 @@ def install(requirements: str) -> None:
         )
     pip = [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install"]
     print(f"Installing {requirements} with {'uv' if uv else 'pip'}: up to 3 GB ...", flush=True)
-    packed = ["--no-index", "--find-links", WHEELS] if WHEELS.is_dir() else []
-    if call(*pip, *packed, "-r", requirements):
-        if packed:
+    found = ["--find-links", WHEELS] if WHEELS.is_dir() else []
+    alone = ["--no-index"] if found and requirements == "requirements.txt" else []
+    if call(*pip, *alone, *found, "-r", requirements):
+        if alone:
             sys.exit(
                 "The installation failed (see above): wheels/ must be packed on a computer with "
                 f"this system and Python {'{}.{}'.format(*sys.version_info)}."

@@ -194,7 +194,8 @@ def build(output: Path, root: Path = ROOT) -> Path:
             here = f"{pages.as_posix()}/"
             lines = [f"{Path(place).as_posix().removeprefix(here)}: {what}" for place, what in said]
             raise TutorialError("\n".join(lines) or done.stderr[-2000:])
-        shutil.rmtree(output, ignore_errors=True)
+        if output.exists():
+            output.replace(Path(scratch) / "before")  # all of it, or nothing if a page is in use
         (Path(scratch) / "_build" / "html").replace(output)
     return output / "index.html"
 
@@ -206,7 +207,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         print("Building the book: about half a minute ...", flush=True)
         page = build(options.output.resolve(), root)
-    except TutorialError as error:
+    except (TutorialError, OSError) as error:
         print(f"\nFailed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

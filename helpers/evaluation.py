@@ -168,7 +168,6 @@ def kept_features(
     from tqdm.auto import tqdm
 
     folder = folder or helpers.RUNS / "features"
-    folder.mkdir(parents=True, exist_ok=True)
     about = re.sub(r'_\d+"', '"', model.to_json())  # Keras numbers layers anew in every kernel
     network = hashlib.sha256(about.encode())
     for weight in model.get_weights():
@@ -183,8 +182,10 @@ def kept_features(
             found = np.load(path)
         if found is None or found.shape != (len(some), result.shape[1]):
             found = predict(model, some, batch_size=64).astype(np.float16)
-            with replacing(path) as partial, partial.open("wb") as file:
-                np.save(file, found)
+            with replacing(path) as partial:
+                folder.mkdir(parents=True, exist_ok=True)
+                with partial.open("wb") as file:
+                    np.save(file, found)
         result[start : start + part] = found
         bar.update(len(some))
     bar.close()

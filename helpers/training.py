@@ -600,10 +600,11 @@ def logged_runs(path: Path, experiment: str = "") -> list[dict]:
     """Return the runs in a log, of one experiment or of all; a damaged line is left out."""
     found = []
     with contextlib.suppress(OSError):
-        for line in path.read_text("utf-8").splitlines():
+        for line in path.read_text("utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 run = json.loads(line)
-                if experiment in ("", run["experiment"]) and run["settings"] and run["scores"]:
+                whole = isinstance(run["settings"], dict) and isinstance(run["scores"], dict)
+                if whole and experiment in ("", run["experiment"]):
                     found.append(run)
     return found
 
@@ -621,12 +622,12 @@ def log_run(experiment: str, settings: Mapping, most: int = 6, **scores: float) 
     run = {"experiment": experiment, "settings": dict(settings), "scores": scores}
     run, path = json.loads(json.dumps(run, default=str)), RUNS / "log.jsonl"
     runs = logged_runs(path, experiment)
-    if run not in runs[-1:]:  # the same cell, run again without a change
+    if str(run) != str(*runs[-1:]):  # the same cell, run again without a change
         runs.append(run)
         with contextlib.suppress(OSError):  # no reason to lose what the cell has computed
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(run) + "\n")
+                file.write(f"\n{json.dumps(run)}\n")  # also below a line that was cut off
     titles = [f"run {n}" for n in range(1, len(runs) + 1)]
     rows = dict(zip(["reference"], logged_runs(REFERENCE_RUNS, experiment)[-1:], strict=False))
     rows |= dict(zip(titles[-most:], runs[-most:], strict=True))

@@ -136,7 +136,8 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     # The first widget is made while the page loads. On a slow computer that takes longer than the
-    # two seconds after which anywidget would let no message through to it; it needs none.
+    # two seconds after which anywidget would let no message through to it; it needs none. The
+    # webcam does, but the test of the webcam would see that it got none.
     slow = "[anywidget] Failed to initialize model."
     assert [complaint for complaint in complaints if complaint != slow] == []
 

@@ -212,7 +212,7 @@ def ours(folder: str, names: list[str]) -> set[str]:
     """Return what of a folder of the project is not copied: the learner's, and what is made."""
     if Path(folder) == ROOT / "dataset":
         return set(names) - {"README.md"}
-    made = {"build", "runs", "__pycache__"}
+    made = {"build", "runs", "wheels", "__pycache__"}
     return {name for name in names if name in made or name.startswith(".") or "model.h5" in name}
 
 

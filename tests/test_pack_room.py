@@ -69,17 +69,20 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_folder_holds_project_images_and_wheels(
     project: Path, images: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
+    pytest.importorskip("pip")  # uv makes environments without it
     for name in ("tiny_package", "tiny_builder"):
         write_wheel(tmp_path / "index", name)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     room = tmp_path / "a room"
-    (room / "wheels").mkdir(parents=True)
+    room.mkdir()
+    (room / pack_room.MARK).touch()
     (room / "start.py").write_text("of an earlier pack")
     assert pack_room.main([str(room)]) == 0, capsys.readouterr().err
     assert (room / "start.py").read_text() == "start.py"
     assert f"{room} is ready" in capsys.readouterr().out
     assert {path.relative_to(room).as_posix() for path in room.rglob("*") if path.is_file()} == {
+        pack_room.MARK,
         "start.py",
         "notebooks/01.ipynb",
         "requirements.txt",
@@ -97,9 +100,21 @@ def test_the_folder_holds_project_images_and_wheels(
         assert read("train/dog/1.png") == (images / "train/dog/1.png").read_bytes()
 
 
+def test_a_pack_that_was_stopped_goes_on(project: Path, images, tmp_path, monkeypatch) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_room, "prepare", stopped)
+        assert pack_room.main([str(tmp_path / "room")]) == 130
+    monkeypatch.setattr(pack_room, "download", lambda folder: None)
+    assert pack_room.main([str(tmp_path / "room")]) == 0
+
+
 def test_a_package_that_cannot_be_had_gets_a_sentence(
     project: Path, images: Path, tmp_path: Path, monkeypatch, capfd
 ) -> None:
+    pytest.importorskip("pip")  # uv makes environments without it
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     assert pack_room.main([str(tmp_path / "room")]) == 1

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -18,7 +19,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 from skimage.data import astronaut
 
-from helpers import TutorialError
+from helpers import TutorialError, data, training
+from tools import save_outputs
 from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs
 
 
@@ -60,6 +62,10 @@ def cleaned(outputs: list, *tags: str):
         shown(text_html="<b>a face</b><img src='x.png'>"),
         shown(text_html=f"<p style='background:url(data:image/png;base64,{png()})'>"),
         shown(text_html="<svg></svg>"),
+        shown(text_html="<IMG SRC=x.png>"),
+        shown(text_html="<video src='x.mp4'></video>"),
+        shown(text_html="<td style='background-color:#808080'>128</td>"),
+        shown(text_html="<script>draw([1, 2])</script>"),
         shown(**{"image_svg+xml": "<svg></svg>"}),
     ],
 )
@@ -120,12 +126,32 @@ def test_printed_text_is_joined_and_shows_its_last_state() -> None:
     printed = [stream("one\n10%\r20%\r"), stream("30%\r\ntwo\n"), stream("late\n", "stderr")]
     left = cleaned(printed)
     assert [(output.name, output.text) for output in left] == [
-        ("stdout", "one\n20%30%\ntwo\n"),
+        ("stdout", "one\n30%\ntwo\n"),
         ("stderr", "late\n"),
     ]
 
 
-@pytest.mark.parametrize("place", ["/home/ada/x.py", "/tmp/a", r"C:\Users\ada", "/Users/ada/b"])
+@pytest.mark.parametrize(
+    "output",
+    [
+        stream("[[ 12  13 200   7   8   9  10  11  12]\n [1 2 3 4 5 6 7 8 9]]\n"),
+        shown(text_plain="array([[12, 13, 200, 7, 8, 9, 10, 11]], dtype=uint8)"),
+    ],
+)
+def test_a_row_of_pixels_is_refused_where_nobody_has_said_whose(output) -> None:
+    with pytest.raises(TutorialError, match="a row of pixels, it seems"):
+        cleaned([output])
+    assert cleaned([output], "shareable") == [output]
+
+
+def test_an_address_and_a_list_of_counts_are_no_reason_to_refuse() -> None:
+    output = stream("https://x.org/home/y, https://x.org/tmp/z, [3995, 436, 4097], [1 2 3]\n")
+    assert cleaned([output]) == [output]
+
+
+@pytest.mark.parametrize(
+    "place", ["/home/ada/x.py", "/tmp/a", r"C:\Users\ada", "/Users/ada/b", "/usr/lib/x", r"D:\a"]
+)
 def test_a_place_on_this_machine_is_refused(place: str) -> None:
     with pytest.raises(TutorialError, match=r"01_lesson\.ipynb, cell .* a place on this machine"):
         cleaned([stream(f"saved in {place}\n")])
@@ -161,14 +187,20 @@ def test_the_last_run_of_each_experiment_becomes_the_reference(tmp_path: Path) -
 
 
 @pytest.mark.notebook
-def test_outputs_are_saved_in_place(tmp_path: Path, fer2013_zip: Path, monkeypatch) -> None:
-    from tools import save_outputs
-
+def test_outputs_are_saved_in_place(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda **_: SimpleNamespace(kind="fer2013"))
+    monkeypatch.setattr(save_outputs, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(training, "REFERENCE_RUNS", tmp_path / "reference.jsonl")
+    (tmp_path / "runs").mkdir()
+    log = tmp_path / "runs" / "log.jsonl"
+    log.write_text("mine")
     path = tmp_path / "01_lesson.ipynb"
     cell = "import helpers\nprint(helpers.profile())"
     nbformat.write(new_notebook(cells=[new_code_cell(cell)]), path)
-    monkeypatch.setenv("TUTORIAL_DATASET", str(fer2013_zip))
     monkeypatch.setenv("TUTORIAL_PROFILE", "quick")
+    assert save_outputs.main([str(tmp_path / "02.ipynb")]) == 1
     assert save_outputs.main([str(path)]) == 0
     (cell,) = nbformat.read(path, as_version=4).cells
     assert (cell.execution_count, cell.outputs[0].text) == (1, "full\n")
+    assert log.read_text() == "mine"
+    assert not (tmp_path / "reference.jsonl").exists()

@@ -22,11 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import TutorialError  # noqa: E402
-from helpers.sources import Source, opened, prepare  # noqa: E402
+from helpers import TutorialError, replacing  # noqa: E402
+from helpers.sources import DAMAGED, Source, opened, prepare  # noqa: E402
 
 # Not copied: what a computer makes for itself, and .git, whose settings may hold a password.
 OWN = {".git", ".venv", "build", "runs", "dataset", "wheels"}
+MARK = ".packed_room"  # says that a folder was made here, and may be written over
 LITTER = shutil.ignore_patterns("__pycache__", ".*_cache", ".ipynb_checkpoints", "*.egg-info")
 
 
@@ -41,7 +42,7 @@ def check_folder(folder: Path) -> Path:
         raise TutorialError(f"{folder} is inside the project: choose a folder outside it.")
     if folder.exists() and not folder.is_dir():
         raise TutorialError(f"{folder} is a file: choose a folder.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "wheels").is_dir():
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
         raise TutorialError(f"{folder} holds other things: choose a new or an empty folder.")
     return folder
 
@@ -68,12 +69,13 @@ def copy_images(source: Source, folder: Path) -> str:
     target = folder / "dataset" / "images.zip"
     with opened(source) as (tree, read):
         if tree.is_toy:
+            target.unlink(missing_ok=True)
             return "No images: each computer draws its own toy faces."
         if "" in tree.splits:
             raise TutorialError(
                 f"{source.path.name} has no train/ and test/: sort its images into both first."
             )
-        with zipfile.ZipFile(target, "w") as archive:
+        with replacing(target) as partial, zipfile.ZipFile(partial, "w") as archive:
             for folders in tree.splits.values():
                 for name in itertools.chain(*folders.values()):
                     archive.writestr(name, read(name))
@@ -116,10 +118,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         folder = check_folder(options.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
         copy_project(folder)
         print(copy_images(prepare(), folder), "Fetching the packages ...", flush=True)
         download(folder)
-    except (TutorialError, OSError) as error:
+    except (TutorialError, OSError, *DAMAGED) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,8 +5,8 @@
 
 A reader on GitHub then sees real results. In `full` the long trainings are resumed, or loaded if
 they are finished, so a second run takes about an hour on two cores. A picture stays only in a
-cell tagged `shareable`: portraits, toy faces, charts, means over many faces. Nothing of the
-faces of the data set is ever written.
+cell tagged `shareable`: portraits, toy faces, charts, means over many faces. Of a cell tagged
+`private` nothing stays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import RUNS, TutorialError  # noqa: E402
+from helpers import RUNS, TutorialError, replacing  # noqa: E402
 from tools.navigation import lessons  # noqa: E402
 from tools.run_notebooks import (  # noqa: E402
     NotebookError,
@@ -49,11 +49,23 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = {"text/plain", "text/html", "image/png"}  # of an output; anything else is dropped
 MOST_BYTES = 400_000  # of a notebook
 # Folders of this machine, in whatever form they are printed.
-MACHINE = re.compile(r"(?:/(?:home|Users|root|tmp|work|mnt|var|opt)/|[A-Z]:\\{1,2}Users)[^\s'\"<]*")
+MACHINE = re.compile(
+    r"(?<![\w./])(?:/(?:home|Users|root|tmp|work|mnt|var|opt|srv|usr|Volumes)/|[A-Z]:\\)[^\s'\"<]*"
+)
+PICTURE = re.compile(
+    r"<\s*(?:img|svg|canvas|picture|video|object|embed|iframe|script)|data:\w+/|background", re.I
+)
+PIXELS = re.compile(r"\[(?:\s*\d{1,3}\b[,\s]){7}")  # the beginning of a row of whole numbers
 
 
 def tags(cell: NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
+
+
+def pictured(data: Mapping) -> bool:
+    """Return whether an output's data, by kind, may show a picture."""
+    kinds = any(kind.split("/")[0] in ("image", "video") for kind in data)
+    return kinds or bool(PICTURE.search(str(data.get("text/html", ""))))
 
 
 def smaller(png: str) -> tuple[str, str]:
@@ -63,7 +75,9 @@ def smaller(png: str) -> tuple[str, str]:
     """
     files = {"image/png": io.BytesIO(), "image/jpeg": io.BytesIO()}
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        picture = picture.convert("RGB")
+        picture = picture.convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    picture = picture.convert("RGB")
     few = picture.quantize(64, dither=Image.Dither.NONE)
     few.save(files["image/png"], "PNG", optimize=True)
     picture.save(files["image/jpeg"], "JPEG", quality=80, optimize=True)
@@ -90,21 +104,17 @@ def shared(outputs: list[NotebookNode], marks: Sequence[str]) -> list[NotebookNo
     kept: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream":
-            lines = output.text.split("\n")  # of what was written over, the last state
-            output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
             if kept and kept[-1].get("name") == output.name:
                 kept[-1].text += output.text
             else:
                 kept.append(output)
             continue
-        data = output.data
+        data = output.get("data", {})
         if VIEW in data:
             bar = re.search(r"\d+%\|", str(data.get("text/plain")))  # tqdm's: it is over now
             kept += [as_text(WIDGET)] * (not bar)
             continue
-        pictured = any(kind.startswith("image/") for kind in data)
-        pictured |= bool(re.search(r"<(?:img|svg|canvas)|data:image", str(data.get("text/html"))))
-        if pictured and "shareable" not in marks:
+        if pictured(data) and "shareable" not in marks:
             kept.append(as_text(LEFT_OUT))
             continue
         output.data = {kind: value for kind, value in data.items() if kind in KEPT}
@@ -117,14 +127,27 @@ def shared(outputs: list[NotebookNode], marks: Sequence[str]) -> list[NotebookNo
             output.metadata = {}
             output.pop("transient", None)
             kept.append(output)
+    for output in kept:
+        if output.output_type == "stream":  # of what was written over, the last state
+            lines = output.text.split("\n")
+            output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
     return [output for output in kept if output.get("text") != ""]
+
+
+def written(output: NotebookNode) -> str:
+    """Return all text of an output."""
+    data = output.get("data", {})
+    return "\n".join(
+        [output.get("text", ""), *(data.get(f"text/{k}", "") for k in ("plain", "html"))]
+    )
 
 
 def clean(notebook: NotebookNode, name: str) -> NotebookNode:
     """Leave in an executed notebook only what may be committed, and return it.
 
     Raises:
-        TutorialError: if an output names a folder of this machine, or all are too large.
+        TutorialError: if an output has rows of pixels or names a folder of this machine, or if all
+            are too large.
     """
     import nbformat
 
@@ -135,7 +158,13 @@ def clean(notebook: NotebookNode, name: str) -> NotebookNode:
             continue
         cell.metadata.pop("execution", None)
         cell.outputs = shared(cell.outputs, tags(cell))
-        if found := MACHINE.search(re.sub(r"'image/\w+': '[^']*'", "", str(cell.outputs))):
+        text = "".join(written(output) for output in cell.outputs)
+        if "shareable" not in tags(cell) and PIXELS.search(text):
+            raise TutorialError(
+                f"{name}, cell {cell.id}: its output has a row of pixels, it seems: tag it "
+                "`private`, or `shareable` if they are of no face of the data set."
+            )
+        if found := MACHINE.search(text):
             raise TutorialError(
                 f"{name}, cell {cell.id}: its output names {found[0]}, a place on this machine: "
                 "let the cell print something else."
@@ -154,7 +183,8 @@ def keep_reference_runs(log: Path, reference: Path) -> None:
     from helpers.training import logged_runs
 
     last = {run["experiment"]: run for path in (reference, log) for run in logged_runs(path)}
-    reference.write_text("".join(json.dumps(run) + "\n" for run in last.values()), "utf-8")
+    if last:
+        reference.write_text("".join(json.dumps(run) + "\n" for run in last.values()), "utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,30 +197,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", type=Path, help="all lessons, if none is named")
     options = parser.parse_args(arguments)
     os.environ["TUTORIAL_PROFILE"] = "full"
+    log, own = RUNS / "log.jsonl", RUNS / "log.before_saving.jsonl"
+    paths = options.notebooks or lessons()
     try:
+        if missing := [str(path) for path in paths if not path.is_file()]:
+            raise TutorialError(f"There is no notebook {', '.join(missing)}; name .ipynb files.")
         kind = load_dataset(download=False).kind
         if kind != "fer2013":
             raise TutorialError(
                 f"The outputs are to be of the true FER-2013, and this is {kind}: put Kaggle's "
                 "archive.zip into dataset/, or name it in TUTORIAL_DATASET."
             )
-        log = RUNS / "log.jsonl"
-        if log.exists():  # the saved tables show these runs only
-            log.replace(RUNS / "log.before_saving.jsonl")
-        for path in options.notebooks or lessons():
+        if log.exists() and not own.exists():  # the saved tables are to have no others
+            log.replace(own)
+        log.unlink(missing_ok=True)  # of a save that was stopped
+        for path in paths:
             begin = time.perf_counter()
             notebook = execute(path.resolve(), kernel_environment(), show_progress(path.stem))
             notebook = clean(notebook, path.name)
-            path.write_text(nbformat.writes(notebook) + "\n", "utf-8")
-            print(f"{path.stem}: {(time.perf_counter() - begin) / 60:.1f} minutes", flush=True)
-        if log.exists():
+            with replacing(path) as partial:
+                partial.write_text(nbformat.writes(notebook) + "\n", "utf-8", newline="\n")
             keep_reference_runs(log, REFERENCE_RUNS)
+            print(f"{path.stem}: {(time.perf_counter() - begin) / 60:.1f} minutes", flush=True)
     except (NotebookError, TutorialError) as error:
         print(f"\nFailed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped; the notebooks before this one are saved.", file=sys.stderr)
         return 130
+    finally:
+        if own.exists():
+            own.replace(log)
     return 0
 
 
