@@ -94,7 +94,6 @@ def test_classes_of_your_own_are_learnt_as_the_readme_has_it(
 ) -> None:
     script, typed = example("Bring your own")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TUTORIAL_RUNS", str(tmp_path / "runs"))
     exec(compile(script, "draw_shapes.py", "exec"), {})
     draw, train, evaluate, lessons = (line.split() for line in typed)
     assert draw == [".venv/bin/python", "draw_shapes.py"]
