@@ -235,9 +235,9 @@ def main() -> None:
             "aside, which are scored: those of lesson 7. In brackets the 95% interval of 1,000 "
             "bootstrap rounds. One training each.",
             "Minutes: features, last layer and training together; scoring is not counted. Frozen: "
-            f"only the last layer learns. The others were to have {options.minutes:g} minutes. Epochs "
-            "are those of the training after the last layer's. One face at a time for its time. "
-            "Ours computes in bfloat16 where the processor can, MobileNetV2 in float32.",
+            f"only the last layer learns. The others were to have {options.minutes:g} minutes. "
+            "Epochs are those of the training after the last layer's. One face at a time for its "
+            "time. Ours computes in bfloat16 where the processor can, MobileNetV2 in float32.",
             f"MobileNetV2's weights: learnt from ImageNet at 224 pixels, a file with the digest "
             f"{digest}; another file of such weights gives somewhat other figures.",
         ],
