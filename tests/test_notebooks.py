@@ -186,6 +186,17 @@ def test_pages_are_whole_and_end_at_the_first_failure(tmp_path: Path) -> None:
     assert html.rstrip().endswith("</html>")
 
 
+@pytest.mark.parametrize(("end", "shown"), [("raise ValueError", False), ("os._exit(1)", True)])
+def test_what_a_kernel_writes_past_its_cells_is_shown_if_it_died(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], end: str, shown: bool
+) -> None:
+    # Under pytest a kernel leaves descriptor 2 as it is, so this passes its cell by.
+    source = f"import os\nos.write(2, b'Traceback: no such socket')\n{end}"
+    with pytest.raises(NotebookError):
+        execute(write_notebook(tmp_path / "chatty.ipynb", source))
+    assert ("no such socket" in capfd.readouterr().err) == shown
+
+
 def test_a_notebook_that_is_not_there_gets_a_sentence(tmp_path: Path) -> None:
     tool = str(ROOT / "tools" / "run_notebooks.py")
     done = subprocess.run([sys.executable, tool, "99.ipynb"], capture_output=True, text=True)

@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -80,8 +81,9 @@ def execute(
         on_cell_execute=started,
     )
     # In a thread of its own, because nbclient answers Ctrl-C in the main one with tracebacks.
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(client.execute, env=env or kernel_environment())
+    # What the kernel writes past its cells is kept back: when it ends it may complain of sockets.
+    with tempfile.TemporaryFile() as stderr, ThreadPoolExecutor(1) as pool:
+        done = pool.submit(client.execute, env=env or kernel_environment(), stderr=stderr)
         try:
             while not done.done():
                 wait([done], timeout=0.5)  # in steps: Windows sees Ctrl-C between them only
@@ -92,7 +94,10 @@ def execute(
                 stop = client.km.shutdown_kernel(now=True)
                 asyncio.run_coroutine_threadsafe(stop, running[0])
             raise
-    error = done.exception()
+        error = done.exception()
+        if error and not isinstance(error, CellExecutionError):  # then it may say why
+            stderr.seek(0)
+            print(stderr.read().decode("utf-8", "replace"), end="", file=sys.stderr)
     if error:
         reason = "the kernel died (out of memory, or ended from outside)"
         if isinstance(error, CellExecutionError):
