@@ -190,6 +190,25 @@ def write(
             partial.write_text(content + "\n", encoding="utf-8")
 
 
+def earlier(name: str, about: dict, to: Path | None) -> list[dict]:
+    """Return the rows of an earlier run that this one may go on from; none is an empty list.
+
+    It may if data, machine and "budget" (what a row was measured with) are the same.
+
+    Args:
+        name: as in `write`.
+        about: as in `write`, with "budget".
+        to: as in `write`.
+    """
+    try:
+        result = json.loads((to / f"{name}.json").read_text("utf-8"))
+        same = result["budget"] == about["budget"] and result["machine"] == machine()
+        same = same and result["data"]["fingerprint"] == about["data"].fingerprint
+        return result["rows"] if same else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a benchmark; what its user can put right is one sentence."""
     try:

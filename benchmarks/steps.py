@@ -8,11 +8,9 @@ stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import report
@@ -95,17 +93,6 @@ def row(label: str, recipe: Recipe, runs: list[dict]) -> dict:
     }
 
 
-def earlier(to: Path | None, budget: dict) -> dict[str, list[dict]]:
-    """Return the runs that an earlier call has made under the same budget."""
-    try:
-        result = json.loads((to / "steps.json").read_text("utf-8"))
-    except (OSError, TypeError, ValueError):
-        return {}
-    if result.get("budget") != budget:
-        return {}
-    return {row["change"]: row["runs"] for row in result["rows"]}
-
-
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--images", type=int, default=4000)
@@ -119,7 +106,6 @@ def main() -> None:
     learn, check = shipped_split(data.train)
     learn, check = subset(learn, options.images), subset(check, 200 if options.quick else 100_000)
     budget = {"images": len(learn), "epochs": options.epochs, "kept_aside": len(check)}
-    budget["fingerprint"] = data.fingerprint
     teacher, info = load_model(MODELS / "emotion_cnn.keras")
     fits = info["classes"] == list(data.classes)
     wanted = fits and not options.quick  # its row is not among the quick ones
@@ -141,7 +127,8 @@ def main() -> None:
             "work beside it hardly counts; scoring after every epoch is included."
         ],
     }
-    done, rows = earlier(to, budget), {}
+    done = {row["change"]: row["runs"] for row in report.earlier("steps", about, to)}
+    rows = {}
     made = recipes(options.epochs)
     for seed in range(SEED, SEED + options.seeds):
         for name, _, base in steps:

@@ -7,11 +7,9 @@ training and validation images. The result is written after each recipe; `--only
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import report
 
@@ -94,18 +92,6 @@ RECIPES: dict[str, tuple[str, Callable]] = {
 }
 
 
-def earlier(file: Path, about: dict, fingerprint: str) -> dict[str, dict]:
-    """Return the rows of an earlier run by recipe, if it was of the same kind; else {}."""
-    try:
-        result = json.loads(file.read_text("utf-8"))
-        same = result["minutes"] == about["minutes"] and result["machine"] == report.machine()
-        same = same and result["data"]["fingerprint"] == fingerprint
-        keys = {title: key for key, (title, _) in RECIPES.items()}
-        return {keys[row["recipe"]]: row for row in result["rows"]} if same else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--only", choices=RECIPES, help="run one recipe, keep the others' rows")
@@ -120,7 +106,7 @@ def main() -> None:
     about = {
         "title": "Minutes of training to a validation accuracy",
         "data": data,
-        "minutes": options.minutes,
+        "budget": {"minutes": options.minutes},
         "notes": [
             f"{len(learn):,} training and {len(check):,} validation images, those of lesson 7: no "
             "copies, none whose copies disagree. They are scored after every epoch; that time is "
@@ -128,8 +114,9 @@ def main() -> None:
             f"A recipe ends at its own end, or after {options.minutes:g} minutes; -: not reached.",
         ],
     }
-    file = folder / "time_to_accuracy.json" if folder else Path()
-    done = earlier(file, about, data.fingerprint) if options.only else {}
+    keys = {title: key for key, (title, _) in RECIPES.items()}
+    kept = report.earlier("time_to_accuracy", about, folder) if options.only else []
+    done = {keys[row["recipe"]]: row for row in kept}
     chosen = [options.only] if options.only else list(RECIPES)
     for key in chosen:
         title, train = RECIPES[key]

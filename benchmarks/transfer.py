@@ -200,17 +200,6 @@ def row(name: str, made: Made, check: Split, classes: tuple[str, ...], rounds: i
     }
 
 
-def earlier(file: Path, about: dict, fingerprint: str) -> dict[str, dict]:
-    """Return the rows of an earlier run of the same kind on the same machine, by name."""
-    try:
-        result = json.loads(file.read_text("utf-8"))
-        same = result["budget"] == about["budget"] and result["machine"] == report.machine()
-        same = same and result["data"]["fingerprint"] == fingerprint
-        return {row["network"]: row for row in result["rows"]} if same else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument(
@@ -242,8 +231,7 @@ def main() -> None:
             f"{digest}; another file of such weights gives somewhat other figures.",
         ],
     }
-    file = folder / "transfer.json" if folder else Path()
-    rows = earlier(file, about, data.fingerprint) if folder else {}
+    rows = {row["network"]: row for row in report.earlier("transfer", about, folder)}
     for name, make in ways(options.quick).items():
         if name in rows:
             print(f"{name}: measured before.", file=sys.stderr)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -189,17 +190,6 @@ def test_every_step_adds_its_change_to_the_one_above() -> None:
     assert made["no class weights"].augment == "affine"
 
 
-def test_steps_go_on_with_the_same_budget_only(tmp_path: Path) -> None:
-    from steps import earlier
-
-    budget, runs = {"images": 5}, [{"seed": 42}]
-    kept = {"budget": budget, "rows": [{"change": "x", "runs": runs}]}
-    assert earlier(None, budget) == earlier(tmp_path, budget) == {}
-    (tmp_path / "steps.json").write_text(json.dumps(kept))
-    assert earlier(tmp_path, budget) == {"x": runs}
-    assert earlier(tmp_path, {"images": 6}) == {}
-
-
 def test_transfer_scores_every_way(result: Result) -> None:
     found = result("transfer")[0]
     assert found["budget"]["weights"] == "random"
@@ -241,19 +231,6 @@ def test_own_epochs_are_those_that_were_timed() -> None:
     assert own_epochs(0) == 2
 
 
-def test_transfer_goes_on_with_the_same_weights_and_data_only(tmp_path: Path) -> None:
-    import report
-    from transfer import earlier
-
-    file, budget = tmp_path / "x.json", {"minutes": 8, "weights": "a"}
-    kept = {"budget": budget, "machine": report.machine(), "data": {"fingerprint": "f"}}
-    file.write_text(json.dumps(kept | {"rows": [{"network": "x"}]}))
-    assert earlier(file, {"budget": budget}, "f") == {"x": {"network": "x"}}
-    assert earlier(file, {"budget": budget}, "g") == {}
-    assert earlier(file, {"budget": budget | {"weights": "b"}}, "f") == {}
-    assert earlier(tmp_path / "none.json", {"budget": budget}, "f") == {}
-
-
 def test_the_first_time_to_reach() -> None:
     from time_to_accuracy import first_reached
 
@@ -261,20 +238,6 @@ def test_the_first_time_to_reach() -> None:
     assert first_reached(curve, 0.5) == 2.0
     assert first_reached(curve, 0.6) == 4.0
     assert first_reached(curve, 0.65) is None
-
-
-def test_only_a_run_of_the_same_kind_is_merged(tmp_path: Path) -> None:
-    import report
-    from time_to_accuracy import earlier
-
-    file, row = tmp_path / "x.json", {"recipe": "ours", "curve": [[1.0, 0.5]]}
-    kept = {"minutes": 20, "machine": report.machine(), "data": {"fingerprint": "a"}, "rows": [row]}
-    assert earlier(file, {"minutes": 20}, "a") == {}
-    file.write_text(json.dumps(kept))
-    assert earlier(file, {"minutes": 20}, "a") == {"ours": row}
-    assert earlier(file, {"minutes": 5}, "a") == earlier(file, {"minutes": 20}, "b") == {}
-    file.write_text(json.dumps(kept | {"machine": {}}))
-    assert earlier(file, {"minutes": 20}, "a") == {}
 
 
 def test_agreement_of_known_answers() -> None:
@@ -367,3 +330,24 @@ def test_fer_that_cannot_be_installed_is_left_out(
     monkeypatch.setattr(prediction.subprocess, "run", no_network)
     with pytest.raises(TutorialError, match="left out"):
         prediction.fer_files()
+
+
+def test_a_benchmark_goes_on_only_from_a_run_of_the_same_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import report
+
+    data = SimpleNamespace(name="a data set", fingerprint="f")
+    about = {"title": "A table", "data": data, "budget": {"minutes": 8, "weights": "a"}}
+    assert report.earlier("x", about, tmp_path) == report.earlier("x", about, None) == []
+    report.write("x", rows := [{"network": "n", "minutes": 1.5}], about, tmp_path, show=False)
+    assert report.earlier("x", about, tmp_path) == rows
+    other = about | {"budget": {"minutes": 8, "weights": "b"}}
+    assert report.earlier("x", other, tmp_path) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "machine", lambda: {"processor": "another"})
+        assert report.earlier("x", about, tmp_path) == []
+    data.fingerprint = "g"
+    assert report.earlier("x", about, tmp_path) == []
+    (tmp_path / "x.json").write_text("not JSON")
+    assert report.earlier("x", about, tmp_path) == []
