@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser, as a learner opens it: what test_browser.py works with."""
+"""Pages in a real browser, JupyterLab above all, as a learner opens it: what tests share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +154,30 @@ def jupyterlab(folder: Path, **variables: str) -> Iterator[str]:
         yield address
     finally:
         kill_family(server)
+
+
+@contextmanager
+def watched(
+    browser: Browser, local: Sequence[str], forgiven: Sequence[str] = (), **options
+) -> Iterator[Page]:
+    """Yield an empty page; nothing opened in it may complain or ask for what is not `local`.
+
+    Args:
+        browser: where it is opened.
+        local: how the addresses begin that it may ask for.
+        forgiven: complaints that do not count.
+        options: of `Browser.new_context`.
+    """
+    context = browser.new_context(viewport=LAPTOP, **options)
+    page, complaints = context.new_page(), []
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request", lambda r: None if r.url.startswith(tuple(local)) else complaints.append(r.url)
+    )
+    yield page
+    context.close()
+    assert [complaint for complaint in complaints if complaint not in forgiven] == []
 
 
 @dataclass

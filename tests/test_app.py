@@ -22,7 +22,16 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from browser import FLAGS, LAPTOP, MEMORY, MINUTE, SCREENSHOTS, fake_camera, free_port, kill_family
+from browser import (
+    FLAGS,
+    MEMORY,
+    MINUTE,
+    SCREENSHOTS,
+    fake_camera,
+    free_port,
+    kill_family,
+    watched,
+)
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -119,27 +128,20 @@ def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """An empty page; whatever is opened in it makes no complaint and asks only this computer."""
-    context = browser.new_context(viewport=LAPTOP)
-    context.set_default_timeout(5 * MINUTE)  # the first page waits for TensorFlow
-    page, complaints = context.new_page(), []
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    local = ("http://localhost:", "data:", "blob:")
-    page.on("request", lambda r: None if r.url.startswith(local) else complaints.append(r.url))
-    page.add_init_script(MEMORY)
-    page.add_init_script(
-        """window.sentences = new Set();  // all that was ever said in a place for sentences
-        new MutationObserver(() => document.querySelectorAll("[role=status]").forEach(
-            place => window.sentences.add(place.textContent)
-        )).observe(document, {subtree: true, childList: true, characterData: true});"""
-    )
-    yield page
-    context.close()
     # The first widget is made while the page loads. On a slow computer that takes longer than the
     # two seconds after which anywidget would let no message through to it; it needs none. The
     # webcam does, but the test of the webcam would see that it got none.
     slow = "[anywidget] Failed to initialize model."
-    assert [complaint for complaint in complaints if complaint != slow] == []
+    with watched(browser, ("http://localhost:", "data:", "blob:"), forgiven=[slow]) as page:
+        page.set_default_timeout(5 * MINUTE)  # the first page waits for TensorFlow
+        page.add_init_script(MEMORY)
+        page.add_init_script(
+            """window.sentences = new Set();  // all that was ever said in a place for sentences
+            new MutationObserver(() => document.querySelectorAll("[role=status]").forEach(
+                place => window.sentences.add(place.textContent)
+            )).observe(document, {subtree: true, childList: true, characterData: true});"""
+        )
+        yield page
 
 
 def picture(page: Page, name: str) -> None:

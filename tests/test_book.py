@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from browser import FLAGS, LAPTOP, SCREENSHOTS
+from browser import FLAGS, SCREENSHOTS, watched
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -282,16 +282,11 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """An empty page; whatever is opened in it makes no complaint and asks for files only."""
-    context = browser.new_context(viewport=LAPTOP, color_scheme="light")
-    page, complaints = context.new_page(), []
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    local = ("file:", "data:", "blob:")
-    page.on("request", lambda r: None if r.url.startswith(local) else complaints.append(r.url))
-    page.on("requestfailed", lambda r: complaints.append(f"{r.url} is not there"))
-    yield page
-    context.close()
-    assert complaints == []
+    missing = []
+    with watched(browser, ("file:", "data:", "blob:"), color_scheme="light") as page:
+        page.on("requestfailed", lambda r: missing.append(r.url))
+        yield page
+    assert missing == []
 
 
 def picture(page: Page, name: str) -> None:
