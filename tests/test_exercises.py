@@ -342,6 +342,62 @@ def decayed(weights, keep, first=0.0):
 
 
 # For each check: what somebody typically does wrong, the answer, and what the sentence names.
+def coloured(faces, factor, repeat=np.repeat, low=-1, colours=3):
+    """Do as for_the_network asks, but for what is changed."""
+    larger = repeat(repeat(faces / 255, factor, axis=1), factor, axis=2)
+    return np.stack([low + (1 - low) * larger] * colours, axis=-1)
+
+
+def tiled(faces, factor, axis):
+    return np.concatenate([faces] * factor, axis=axis)
+
+
+def only_red(faces, factor):
+    red = coloured(faces, factor)
+    red[..., 1:] = -1
+    return red
+
+
+def wrapped(faces, factor):
+    larger = faces.repeat(factor, axis=1).repeat(factor, axis=2)
+    return np.stack([(larger - np.uint8(128)) / 127.5] * 3, axis=-1)
+
+
+def normal(features, mean, variance, training, axis=0, root=np.sqrt):
+    """Do as normalise asks, but for what is changed."""
+    if training:
+        mean = features.mean(axis=axis, keepdims=True)
+        variance = features.var(axis=axis, keepdims=True)
+    return (features - mean) / root(variance)
+
+
+def by_means(features, labels, new, choose=np.argmin):
+    """Do as nearest_mean asks, by loops; or take another one of the means than the nearest."""
+    classes = sorted(set(labels.tolist()))
+    means = [features[labels == k].mean(axis=0) for k in classes]
+    return [classes[choose([np.linalg.norm(row - mean) for mean in means])] for row in new]
+
+
+def by_places(features, labels, new):
+    classes = np.unique(labels).tolist()
+    return [classes.index(k) for k in by_means(features, labels, new)]
+
+
+def by_products(features, labels, new):
+    classes = np.unique(labels)
+    means = np.stack([features[labels == k].mean(axis=0) for k in classes])
+    return classes[(new @ means.T).argmax(axis=1)]
+
+
+def by_all_numbers(features, labels, new):
+    means = np.stack([features[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
+    return np.linalg.norm(new[:, None] - means, axis=-1).argmin(axis=1)
+
+
+def by_nearest_face(features, labels, new):
+    return [labels[np.linalg.norm(features - row, axis=1).argmin()] for row in new]
+
+
 WRONG: dict[str, dict[str, tuple[object, str]]] = {
     "count_numbers": {
         "forgets the colours": (96 * 96, "colour"),
@@ -650,6 +706,43 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
             "other shares",
         ),
     },
+    "learning_numbers": {
+        "forgets the biases": (3 * 1280, "no feature is multiplied"),
+        "takes the lesson's classes": (7 * 1280 + 7, "three"),
+        "counts the network": (2_266_951, "frozen"),
+        "counts the features": (1280, "weights of its own"),
+        "guesses": (5000, "too large"),
+    },
+    "for_the_network": {
+        "begins at 0": (lambda *given: coloured(*given, low=0), "black pixel becomes 0"),
+        "does not scale": (lambda f, k: 255 * coloured(f, k, low=0), "white one"),
+        "stays in one colour": (lambda *given: coloured(*given, colours=1), "shape"),
+        "colours only red": (only_red, "three colours differ"),
+        "sets faces beside each other": (lambda *given: coloured(*given, tiled), "several small"),
+        "lets uint8 wrap": (wrapped, "black pixel becomes 1"),
+        "does not enlarge": (lambda f, k: coloured(f, 1), "shape"),
+        "turns dark to black": (lambda f, k: coloured(255 * (f > 127), k), "not of their grey"),
+    },
+    "normalise": {
+        "always takes the batch": (lambda x, m, v, t: normal(x, m, v, True), "not the averages"),
+        "always takes the averages": (
+            lambda x, m, v, t: normal(x, m, v, False),
+            "not the figures of the batch",
+        ),
+        "takes one mean": (lambda *given: normal(*given, axis=None), "one mean for all features"),
+        "takes each face's mean": (lambda *given: normal(*given, axis=1), "mean of each face"),
+        "divides by the variance": (lambda *given: normal(*given, root=np.asarray), "its root"),
+        "forgets the variance": (lambda *given: normal(*given, root=np.ones_like), "other numbers"),
+    },
+    "nearest_mean": {
+        "gives places": (by_places, "place in a list"),
+        "counts all numbers as classes": (by_all_numbers, "place in a list"),
+        "takes the nearest face": (by_nearest_face, "nearest face"),
+        "takes the largest product": (by_products, "largest product"),
+        "takes the farthest": (lambda *given: by_means(*given, np.argmax), "farthest"),
+        "always says the same": (lambda x, y, new: np.full(len(new), y[0]), "new face 1"),
+        "names the first only": (lambda *given: by_means(*given)[0], "shape"),
+    },
 }
 
 
@@ -696,6 +789,10 @@ RIGHT: dict[str, object] = {
     "warm_up_cosine": cosine,
     "mixup": lambda *given: list(mixed(*given)),
     "averaged": forgetting,
+    "learning_numbers": np.float32(3843),
+    "for_the_network": coloured,
+    "normalise": normal,
+    "nearest_mean": by_means,
 }
 
 

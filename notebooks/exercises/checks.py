@@ -800,3 +800,122 @@ def averaged(answer) -> None:
         if _same(found, lessons @ weights):
             raise AnswerError("your average begins with the first row, as the lesson's does.")
         raise AnswerError(f"in {trial} the rows have other shares in your average.")
+
+
+# Lesson 8
+
+
+@exercise("one weight for each feature and class, and a bias for each class")
+def learning_numbers(answer) -> None:
+    value, expected = float(_numbers(answer)), 3 * 1280 + 3
+    if value == expected:
+        return
+    if value == expected - 3:
+        raise AnswerError("each class also has a number that no feature is multiplied with.")
+    if value in (1280, 1281, 1283):
+        raise AnswerError("each class has weights of its own.")
+    if value in (7 * 1280, 7 * 1280 + 7):
+        raise AnswerError("that would be for the lesson's seven classes; here there are three.")
+    if value > 2_000_000:
+        raise AnswerError("the network itself is frozen: what is in it does not change.")
+    raise AnswerError(
+        f"your {value:,.0f} is too {_how(value, expected)}: what does each class have?"
+    )
+
+
+@exercise("large enough, from -1 to 1, and grey in three colours")
+def for_the_network(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for shape, factor in (((2, 3, 3), 2), ((1, 2, 4), 3), ((3, 4, 4), 1)):
+        faces = rng.integers(1, 255, shape, dtype=np.uint8)
+        faces[0, 0, 0], faces[0, 0, 1] = 0, 255
+        trial = f"a trial with faces of the shape {shape} and factor {factor}"
+        n, height, width = shape
+        wanted = (n, height * factor, width * factor, 3)
+        found = _numbers(_call(answer, faces, factor, trial=trial), wanted, trial)
+        if not _same(found, found[..., :1]):
+            raise AnswerError(f"in {trial} the three colours differ, so the face is not grey.")
+        black, white = found[0, 0, 0, 0], found[0, 0, factor, 0]
+        larger = np.kron(faces / 127.5 - 1, np.ones((1, factor, factor)))
+        if _same(found[..., 0], larger):
+            continue
+        if _same(found[..., 0], np.tile(faces / 127.5 - 1, (1, factor, factor))):
+            raise AnswerError(f"in {trial} there are several small faces in place of a large one.")
+        if not _same([black, white], [-1, 1]):
+            raise AnswerError(
+                f"in {trial} a black pixel becomes {black:.3g} and the white one to the right of "
+                f"it {white:.3g}."
+            )
+        raise AnswerError(
+            f"in {trial} black and white are right, and other pixels are not in their place or "
+            "not of their grey."
+        )
+
+
+@exercise("the batch's own figures in training, the averages while it answers")
+def normalise(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for name, n, training in (
+        ("while it answers, with 5 faces", 5, False),
+        ("in training, with 6 faces", 6, True),
+        ("while it answers, with one face", 1, False),
+        ("in training, with as many faces as features", 3, True),
+    ):
+        trial = f"a trial {name}"
+        x, mean, variance = rng.normal(2, 3, (n, 3)), rng.normal(1, 1, 3), rng.uniform(2, 5, 3)
+        found = _numbers(_call(answer, x, mean, variance, training, trial=trial), x.shape, trial)
+        own = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
+        kept = (x - mean) / np.sqrt(variance)
+        if _same(found, own if training else kept):
+            continue
+        if _same(found, kept):
+            raise AnswerError(f"in {trial} you take the averages, not the figures of the batch.")
+        if _same(found, own):
+            raise AnswerError(f"in {trial} you take the figures of the batch, not the averages.")
+        spread = x.var(axis=0) if training else variance
+        if _same(found, (x - (x.mean(axis=0) if training else mean)) / spread):
+            raise AnswerError("you divide by the variance; its root is wanted.")
+        if _same(found, (x - x.mean()) / x.std()):
+            raise AnswerError("you take one mean for all features; each has its own.")
+        rows = x.std(axis=1, keepdims=True)
+        if _same(found, (x - x.mean(axis=1, keepdims=True)) / np.maximum(rows, 1e-9)):
+            raise AnswerError("you take the mean of each face; the mean of each feature is wanted.")
+        raise AnswerError(f"in {trial} the features come out as other numbers.")
+
+
+@exercise("each new face gets the class whose mean is nearest")
+def nearest_mean(answer) -> None:
+    # Class 2 lies far out, so that its mean has the largest product with nearly everything; a
+    # single face of class 0 lies among those of class 5.
+    features = np.array(
+        [[0, 0], [0, 2], [6, 1.2], [9, 9], [11, 9], [10, 12], [5, 0], [7, 0]], float
+    )
+    labels = np.array([0, 0, 0, 2, 2, 2, 5, 5])
+    new = np.array([[6, 1.5], [9, 10], [0.5, 1], [3.5, 0.5], [5.5, 5]], float)
+    for name, names, some in (
+        ("with the classes 0, 1 and 2", [0, 1, 2], new),
+        ("with the classes 0, 2 and 5", [0, 2, 5], new[::-1]),
+        ("with one new face", [1, 3, 4], new[:1]),
+    ):
+        trial, own = f"a trial {name}", np.array(names)[np.searchsorted([0, 2, 5], labels)]
+        found = _numbers(_call(answer, features, own, some, trial=trial), (len(some),), trial)
+        means = np.stack([features[own == k].mean(axis=0) for k in names])
+        distances = ((some[:, None] - means) ** 2).sum(axis=-1)
+        if np.array_equal(found, np.array(names)[distances.argmin(axis=1)]):
+            continue
+        if strange := set(found.tolist()) - set(map(float, names)):
+            raise AnswerError(
+                f"in {trial} you answer {min(strange):g}, and no face to learn from is of that "
+                "class: is it a place in a list?"
+            )
+        nearest = ((some[:, None] - features) ** 2).sum(axis=-1).argmin(axis=1)
+        if np.array_equal(found, own[nearest]):
+            raise AnswerError("you take the class of the nearest face, not of the nearest mean.")
+        if np.array_equal(found, np.array(names)[(some @ means.T).argmax(axis=1)]):
+            raise AnswerError("you take the largest product; a mean that lies far out wins it.")
+        if np.array_equal(found, np.array(names)[distances.argmax(axis=1)]):
+            raise AnswerError("you take the mean that is farthest away.")
+        wrong = int(np.flatnonzero(found != np.array(names)[distances.argmin(axis=1)])[0])
+        raise AnswerError(
+            f"in {trial} new face {wrong + 1} is nearer to the mean of another class."
+        )
