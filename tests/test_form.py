@@ -39,7 +39,7 @@ class Form:
 LIMITS = {  # better: 45 to 80 words, 4 lines or fewer, 4 to 8 figures
     "promises": (3, 6),
     "code_cells": (12, 45),
-    "words": (40, 100),
+    "words": (45, 85),
     "lines": (1, 8),
     "longest": (1, 35),
     "in_a_row": (1, 2),
