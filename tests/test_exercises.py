@@ -348,6 +348,11 @@ def coloured(faces, factor, repeat=np.repeat, low=-1, colours=3):
     return np.stack([low + (1 - low) * larger] * colours, axis=-1)
 
 
+def stretched(faces, factor):
+    low, high = faces.min(), faces.max()
+    return coloured(255 * ((faces - low) / (high - low)), factor)
+
+
 def tiled(faces, factor, axis):
     return np.concatenate([faces] * factor, axis=axis)
 
@@ -371,11 +376,17 @@ def normal(features, mean, variance, training, axis=0, root=np.sqrt):
     return (features - mean) / root(variance)
 
 
-def by_means(features, labels, new, choose=np.argmin):
+def by_means(features, labels, new, choose=np.argmin, size=np.linalg.norm):
     """Do as nearest_mean asks, by loops; or take another one of the means than the nearest."""
     classes = sorted(set(labels.tolist()))
     means = [features[labels == k].mean(axis=0) for k in classes]
-    return [classes[choose([np.linalg.norm(row - mean) for mean in means])] for row in new]
+    return [classes[choose([size(row - mean) for mean in means])] for row in new]
+
+
+def by_blocks(features, labels, new):
+    first = np.sort(np.unique(labels, return_index=True)[1])[1:]
+    means = [block.mean(axis=0) for block in np.split(features, first)]
+    return [labels[[0, *first][by_means(np.array(means), np.arange(3), [row])[0]]] for row in new]
 
 
 def by_places(features, labels, new):
@@ -710,16 +721,20 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
         "forgets the biases": (3 * 1280, "no feature is multiplied"),
         "takes the lesson's classes": (7 * 1280 + 7, "three"),
         "counts the network": (2_266_951, "frozen"),
+        "counts the scaling": (3843 + 2 * 1280, "nothing to learn"),
+        "takes dropout off": (2691, "all are learnt"),
         "counts the features": (1280, "weights of its own"),
         "guesses": (5000, "too large"),
     },
     "for_the_network": {
-        "begins at 0": (lambda *given: coloured(*given, low=0), "black pixel becomes 0"),
+        "begins at 0": (lambda *given: coloured(*given, low=0), "0 stands where a black pixel"),
         "does not scale": (lambda f, k: 255 * coloured(f, k, low=0), "white one"),
         "stays in one colour": (lambda *given: coloured(*given, colours=1), "shape"),
         "colours only red": (only_red, "three colours differ"),
         "sets faces beside each other": (lambda *given: coloured(*given, tiled), "several small"),
-        "lets uint8 wrap": (wrapped, "black pixel becomes 1"),
+        "lets uint8 wrap": (wrapped, "1 stands where a black pixel"),
+        "stretches to the ends": (stretched, "must not become so"),
+        "mirrors": (lambda f, k: coloured(f[..., ::-1], k), "where the white one"),
         "does not enlarge": (lambda f, k: coloured(f, 1), "shape"),
         "turns dark to black": (lambda f, k: coloured(255 * (f > 127), k), "not of their grey"),
     },
@@ -732,9 +747,31 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
         "takes one mean": (lambda *given: normal(*given, axis=None), "one mean for all features"),
         "takes each face's mean": (lambda *given: normal(*given, axis=1), "mean of each face"),
         "divides by the variance": (lambda *given: normal(*given, root=np.asarray), "its root"),
+        "adds Keras's number": (
+            lambda *given: normal(*given, root=lambda v: np.sqrt(v + 1e-3)),
+            "small number",
+        ),
+        "divides by one less": (
+            lambda x, m, v, t: normal(x, m, v, t) * (((len(x) - 1) / len(x)) ** 0.5 if t else 1),
+            "one less",
+        ),
+        "moves the mean only": (
+            lambda x, m, v, t: normal(x, x.mean(axis=0) if t else m, v, False),
+            "mix a figure",
+        ),
         "forgets the variance": (lambda *given: normal(*given, root=np.ones_like), "other numbers"),
     },
     "nearest_mean": {
+        "adds up the differences": (
+            lambda *given: by_means(*given, size=lambda v: abs(v).sum()),
+            "new face",
+        ),
+        "looks at one feature": (
+            lambda *given: by_means(*given, size=lambda v: abs(v[0])),
+            "new face",
+        ),
+        "lets signs cancel": (lambda *given: by_means(*given, size=np.sum), "new face"),
+        "takes blocks of rows": (by_blocks, "new face"),
         "gives places": (by_places, "place in a list"),
         "counts all numbers as classes": (by_all_numbers, "place in a list"),
         "takes the nearest face": (by_nearest_face, "nearest face"),
