@@ -21,7 +21,7 @@ from skimage.data import astronaut
 
 from helpers import TutorialError, data, training
 from tools import save_outputs
-from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs
+from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs, set_aside
 
 
 def png(side: int = 64, colours: int = 256) -> str:
@@ -204,3 +204,16 @@ def test_outputs_are_saved_in_place(tmp_path: Path, monkeypatch) -> None:
     assert (cell.execution_count, cell.outputs[0].text) == (1, "full\n")
     assert log.read_text() == "mine"
     assert not (tmp_path / "reference.jsonl").exists()
+
+
+def test_networks_of_later_lessons_are_set_aside_and_put_back(tmp_path: Path) -> None:
+    names = {"lesson_cnn-fer2013-full.keras", "recipe-fer2013.keras", "transfer-fer2013.keras.json"}
+    for name in names:
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".later").mkdir()
+    (tmp_path / ".later" / "recipe-of-a-killed-save.keras").write_text("kept")
+    with pytest.raises(KeyboardInterrupt), set_aside(tmp_path):
+        assert [path.name for path in tmp_path.glob("*.keras*")] == [min(names)]
+        raise KeyboardInterrupt
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == names | {"recipe-of-a-killed-save.keras"}

@@ -19,7 +19,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,9 @@ WIDGET = "Here stands a widget. It needs a running Python: open this lesson in J
 VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = {"text/plain", "text/html", "image/png"}  # of an output; anything else is dropped
 MOST_BYTES = 400_000  # of a notebook
+# Lessons 5 and 6 take the best network there is. They are to show what a reader has by then, and
+# that is none of those that lessons 7 and 8 train.
+EARLY, LATER = ("05", "06"), ("recipe-*", "transfer-*")
 # Folders of this machine, in whatever form they are printed.
 MACHINE = re.compile(
     r"(?<![\w./])(?:/(?:home|Users|root|tmp|work|mnt|var|opt|srv|usr|Volumes)/|[A-Z]:\\)[^\s'\"<]*"
@@ -187,6 +191,21 @@ def keep_reference_runs(log: Path, reference: Path) -> None:
         reference.write_text("".join(json.dumps(run) + "\n" for run in last.values()), "utf-8")
 
 
+@contextmanager
+def set_aside(runs: Path) -> Iterator[None]:
+    """Keep what the last lessons trained out of the way, and put it back."""
+    place = runs / ".later"
+    place.mkdir(parents=True, exist_ok=True)  # it may hold files of a save that was killed
+    for path in [path for pattern in LATER for path in runs.glob(pattern)]:
+        path.replace(place / path.name)
+    try:
+        yield
+    finally:
+        for path in place.iterdir():
+            path.replace(runs / path.name)
+        place.rmdir()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     import nbformat
 
@@ -213,7 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.unlink(missing_ok=True)  # of a save that was stopped
         for path in paths:
             begin = time.perf_counter()
-            notebook = execute(path.resolve(), kernel_environment(), show_progress(path.stem))
+            early = path.name.startswith(EARLY)
+            with set_aside(RUNS) if early else nullcontext():
+                notebook = execute(path.resolve(), kernel_environment(), show_progress(path.stem))
             notebook = clean(notebook, path.name)
             with replacing(path) as partial:
                 partial.write_text(nbformat.writes(notebook) + "\n", "utf-8", newline="\n")
