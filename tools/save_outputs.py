@@ -84,7 +84,7 @@ def smaller(png: str) -> tuple[str, str]:
     picture = picture.convert("RGB")
     few = picture.quantize(64, dither=Image.Dither.NONE)
     few.save(files["image/png"], "PNG", optimize=True)
-    picture.save(files["image/jpeg"], "JPEG", quality=80, optimize=True)
+    picture.save(files["image/jpeg"], "JPEG", quality=65, optimize=True)
     sizes = {kind: file.tell() for kind, file in files.items()}
     kind = "image/jpeg" if sizes["image/jpeg"] < 0.8 * sizes["image/png"] else "image/png"
     return kind, base64.b64encode(files[kind].getvalue()).decode()
