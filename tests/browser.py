@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -212,6 +213,14 @@ class Lesson:
         idle = self.page.get_by_text("Python 3 (ipykernel) | Idle", exact=True)
         idle.wait_for(timeout=limit)
 
+    def clear(self) -> None:
+        """Choose Edit, Clear Outputs of All Cells: what is shown afterwards is of this run."""
+        self.page.get_by_role("menuitem", name="Edit", exact=True).click()
+        self.page.get_by_role("menuitem", name="Clear Outputs of All Cells", exact=True).click()
+        expect(self.page.locator(".jp-Notebook .jp-OutputArea-child")).to_have_count(0)
+        prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
+        expect(prompts.filter(has_text=re.compile(r"\d"))).to_have_count(0)
+
     def run_all(self, limit: int = 10 * MINUTE) -> None:
         """Choose Run, Run All Cells; return when the last cell has run or one has failed."""
         page = self.page
@@ -253,6 +262,7 @@ def opened(browser: Browser, address: str, stem: str) -> Iterator[Lesson]:
         lesson.page.goto(f"{address}/lab/tree/notebooks/{stem}.ipynb?reset&token={TOKEN}")
         lesson.wait_until_idle(3 * MINUTE)
         expect(lesson.cells).to_have_count(len(code), timeout=MINUTE)
+        lesson.clear()
         yield lesson
     finally:
         context.close()
