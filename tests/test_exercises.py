@@ -341,7 +341,6 @@ def decayed(weights, keep, first=0.0):
     return average
 
 
-# For each check: what somebody typically does wrong, the answer, and what the sentence names.
 def coloured(faces, factor, repeat=np.repeat, low=-1, colours=3):
     """Do as for_the_network asks, but for what is changed."""
     larger = repeat(repeat(faces / 255, factor, axis=1), factor, axis=2)
@@ -376,10 +375,14 @@ def normal(features, mean, variance, training, axis=0, root=np.sqrt):
     return (features - mean) / root(variance)
 
 
+def class_means(features, labels, classes):
+    return np.stack([features[labels == k].mean(axis=0) for k in classes])
+
+
 def by_means(features, labels, new, choose=np.argmin, size=np.linalg.norm):
     """Do as nearest_mean asks, by loops; or take another one of the means than the nearest."""
     classes = sorted(set(labels.tolist()))
-    means = [features[labels == k].mean(axis=0) for k in classes]
+    means = class_means(features, labels, classes)
     return [classes[choose([size(row - mean) for mean in means])] for row in new]
 
 
@@ -396,12 +399,12 @@ def by_places(features, labels, new):
 
 def by_products(features, labels, new):
     classes = np.unique(labels)
-    means = np.stack([features[labels == k].mean(axis=0) for k in classes])
+    means = class_means(features, labels, classes)
     return classes[(new @ means.T).argmax(axis=1)]
 
 
 def by_all_numbers(features, labels, new):
-    means = np.stack([features[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
+    means = class_means(features, labels, range(labels.max() + 1))
     return np.linalg.norm(new[:, None] - means, axis=-1).argmin(axis=1)
 
 
@@ -409,6 +412,7 @@ def by_nearest_face(features, labels, new):
     return [labels[np.linalg.norm(features - row, axis=1).argmin()] for row in new]
 
 
+# For each check: what somebody typically does wrong, the answer, and what the sentence names.
 WRONG: dict[str, dict[str, tuple[object, str]]] = {
     "count_numbers": {
         "forgets the colours": (96 * 96, "colour"),

@@ -875,25 +875,23 @@ def normalise(answer) -> None:
         trial = f"a trial {name}"
         x, mean, variance = rng.normal(2, 3, (n, 3)), rng.normal(1, 1, 3), rng.uniform(2, 5, 3)
         found = _numbers(_call(answer, x, mean, variance, training, trial=trial), x.shape, trial)
-        own = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
-        kept = (x - mean) / np.sqrt(variance)
-        if _same(found, own if training else kept):
+        right, wrong = (x.mean(axis=0), np.maximum(x.var(axis=0), 1e-18)), (mean, variance)
+        names = "the averages", "the figures of the batch"
+        if not training:
+            right, wrong, names = wrong, right, names[::-1]
+        (centre, spread), (other_centre, other_spread) = right, wrong
+        if _same(found, (x - centre) / np.sqrt(spread)):
             continue
-        if _same(found, kept):
-            raise AnswerError(f"in {trial} you take the averages, not the figures of the batch.")
-        if _same(found, own):
-            raise AnswerError(f"in {trial} you take the figures of the batch, not the averages.")
-        spread = x.var(axis=0) if training else variance
-        centre = x.mean(axis=0) if training else mean
+        if _same(found, (x - other_centre) / np.sqrt(other_spread)):
+            raise AnswerError(f"in {trial} you take {names[0]}, not {names[1]}.")
         if _same(found, (x - centre) / spread):
             raise AnswerError("you divide by the variance; its root is wanted.")
         if any(_same(found, (x - centre) / np.sqrt(spread + more)) for more in (1e-3, 1e-5)):
             raise AnswerError("you add a small number to the variance; leave it out here.")
         if training and _same(found, (x - centre) / x.std(axis=0, ddof=1)):
             raise AnswerError("divide the sum of squares by how many there are, not by one less.")
-        if _same(found, (x - x.mean(axis=0)) / np.sqrt(variance)) or _same(
-            found, (x - mean) / np.maximum(x.std(axis=0), 1e-9)
-        ):
+        mixed = ((centre, other_spread), (other_centre, spread))
+        if any(_same(found, (x - a) / np.sqrt(b)) for a, b in mixed):
             raise AnswerError(f"in {trial} you mix a figure of the batch with an average.")
         if _same(found, (x - x.mean()) / x.std()):
             raise AnswerError("you take one mean for all features; each has its own.")
@@ -914,17 +912,18 @@ def nearest_mean(answer) -> None:
     labels = np.array([2, 0, 5, 0, 2, 5, 0, 2])
     new = np.array([[6, 1.5], [9, 10], [-0.5, -1], [3.5, 0.5], [5.5, 5], [6, 6.1]], dtype=float)
     for name, names, some in (
-        ("with the classes 0, 1 and 2", [0, 1, 2], new),
-        ("with the classes 0, 2 and 5", [0, 2, 5], new[::-1]),
-        ("with one new face", [1, 3, 4], new[1:2]),
+        ("with the classes 0, 1 and 2", np.array([0, 1, 2]), new),
+        ("with the classes 0, 2 and 5", np.array([0, 2, 5]), new[::-1]),
+        ("with one new face", np.array([1, 3, 4]), new[1:2]),
     ):
-        trial, own = f"a trial {name}", np.array(names)[np.searchsorted([0, 2, 5], labels)]
+        trial, own = f"a trial {name}", names[np.searchsorted([0, 2, 5], labels)]
         found = _numbers(_call(answer, features, own, some, trial=trial), (len(some),), trial)
         means = np.stack([features[own == k].mean(axis=0) for k in names])
         distances = ((some[:, None] - means) ** 2).sum(axis=-1)
-        if np.array_equal(found, np.array(names)[distances.argmin(axis=1)]):
+        expected = names[distances.argmin(axis=1)]
+        if np.array_equal(found, expected):
             continue
-        if strange := set(found.tolist()) - set(map(float, names)):
+        if strange := set(found.tolist()) - set(names.tolist()):
             raise AnswerError(
                 f"in {trial} you answer {min(strange):g}, and no face to learn from is of that "
                 "class: is it a place in a list, or the mean of no faces at all?"
@@ -932,11 +931,11 @@ def nearest_mean(answer) -> None:
         nearest = ((some[:, None] - features) ** 2).sum(axis=-1).argmin(axis=1)
         if np.array_equal(found, own[nearest]):
             raise AnswerError("you take the class of the nearest face, not of the nearest mean.")
-        if np.array_equal(found, np.array(names)[(some @ means.T).argmax(axis=1)]):
+        if np.array_equal(found, names[(some @ means.T).argmax(axis=1)]):
             raise AnswerError("you take the largest product; a mean that lies far out wins it.")
-        if np.array_equal(found, np.array(names)[distances.argmax(axis=1)]):
+        if np.array_equal(found, names[distances.argmax(axis=1)]):
             raise AnswerError("you take the mean that is farthest away.")
-        wrong = int(np.flatnonzero(found != np.array(names)[distances.argmin(axis=1)])[0])
+        wrong = int((found != expected).argmax())
         raise AnswerError(
             f"in {trial} new face {wrong + 1} is nearer to the mean of another class."
         )
