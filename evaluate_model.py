@@ -62,22 +62,23 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
     Raises:
         TutorialError: with a sentence for the user.
     """
-    from helpers import FER_CLASSES, TutorialError, data, evaluation, sources, training
+    from fetch import loading, sources
+    from helpers import FER_CLASSES, TutorialError, choose, data, evaluation, fer2013, models
 
     if path := options.model:
-        model, info = training.load_model(path)  # before many images are loaded for nothing
+        model, info = models.load_model(path)  # before many images are loaded for nothing
     source = sources.locate(options.data) if options.data else sources.prepare()
     print(source.message)
-    dataset = data.load(source, bare_as="test")
+    dataset = loading.load(source, bare_as="test")
     print(dataset.verdict, *dataset.problems[:5], sep="\n")
     if path is None:
-        if not (found := evaluation.candidates(dataset)):
+        if not (found := choose.candidates(dataset)):
             raise TutorialError(
                 f"There is no model of {dataset.name} yet: train one with train_model.py, or name "
                 "one with --model."
             )
         path = found[0].path
-        model, info = training.load_model(path)
+        model, info = models.load_model(path)
     if not (classes := info.get("classes")):
         same = len(dataset.classes) == model.output_shape[-1]
         classes = dataset.classes if same else FER_CLASSES
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
     if seen and "toy" in (seen["kind"], dataset.kind) and seen["kind"] != dataset.kind:
         print(f"Mind that {path.name} was trained on {seen['name']}, and this is {dataset.name}.")
 
-    part = dataset.test if options.split == "test" else data.halves(dataset.test)[options.split]
+    part = dataset.test if options.split == "test" else fer2013.halves(dataset.test)[options.split]
     print(f"Predicting {len(part):,} images with {path} ...")
     probabilities = evaluation.predict(model, part.images)
     result = {

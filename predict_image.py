@@ -37,12 +37,12 @@ def predict_file(path: Path, model, classes: list[str], whole: bool) -> dict:
 
     A box is [left, top, right, bottom] in pixels of the file, seen upright.
     """
-    from helpers import TutorialError, data, faces
+    from helpers import TutorialError, faces, pictures
 
     try:
         if path.is_dir():
             raise TutorialError(f"{path} is a folder without pictures; name a picture.")
-        picture = data.open_picture(path)
+        picture = pictures.open_picture(path)
         found = [faces.whole_image(picture)] if whole else faces.find_faces(picture)
         probabilities = faces.classify(model, found)
         with Image.open(path) as file:  # large pictures are shrunk when they are opened
@@ -100,17 +100,17 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow takes seconds to import, so --help and typing errors are answered before.
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
-        from helpers import FER_CLASSES, TutorialError, evaluation, faces, training
+        from helpers import FER_CLASSES, TutorialError, choose, faces, models
 
         try:
             path = options.model
             if path is None:
-                if not (models := evaluation.model_for_photographs()):
+                if not (models := choose.model_for_photographs()):
                     raise TutorialError(
                         "There is no trained network yet: run `python train_model.py` first."
                     )
                 path = models[0].path
-            model, info = training.load_model(path, FER_CLASSES)
+            model, info = models.load_model(path, FER_CLASSES)
         except TutorialError as error:
             print(error, file=sys.stderr)
             if options.json:

@@ -45,7 +45,7 @@ COMMANDS = {
     "test": (["-m", "pytest"], "requirements-dev.txt", True),
     "run": (["tools/run_notebooks.py"], "requirements.txt", True),
     "pack": (["tools/pack_room.py"], "requirements.txt", True),
-    "book": (["book/build.py"], "requirements-dev.txt", False),
+    "book": (["docs/book/build.py"], "requirements-dev.txt", False),
 }
 NEWS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}'
 SETTINGS = {  # files in .venv: no question about news, no advice to encrypt the kernel's sockets
@@ -155,7 +155,7 @@ def main() -> int:
     env = dict(os.environ, VIRTUAL_ENV=str(VENV), JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1")
     env["PATH"] = os.pathsep.join([str(BIN), env.get("PATH", "")])
     env.pop("PYTHONHOME", None)
-    code = call(PYTHON, "-m", "helpers.sources", env=env) if data else 0
+    code = call(PYTHON, "-m", "fetch", env=env) if data else 0
     if code or options.prepare_only:
         return code
     if options.command == "lab":

@@ -60,32 +60,33 @@ def run(options: argparse.Namespace) -> None:
     from matplotlib.figure import Figure
     from sklearn.metrics import classification_report
 
-    from helpers import data, evaluation, network, plots, training
+    from fetch import loading
+    from helpers import augment, data, evaluation, models, networks, plots, sidecar_path, training
 
-    output = training.check_output(options.output)
+    output = models.check_output(options.output)
     if options.data:
-        dataset = data.load(options.data)
+        dataset = loading.load(options.data)
         print(dataset.verdict, *dataset.problems[:5], sep="\n")
         if len(dataset.problems) > 5:
             print(f"... and {len(dataset.problems) - 5} more files like these.")
     else:
-        dataset = data.load_dataset()
+        dataset = loading.load_dataset()
     n_classes = len(dataset.classes)
     learn, check = data.grouped_split(dataset.train, seed=options.seed)
     if options.images:
         learn = data.subset(learn, options.images, seed=options.seed)
     print(f"Training on {len(learn):,} images, choosing the best epoch on {len(check):,} others.")
 
-    model = network.build_cnn(n_classes, seed=options.seed)
+    model = networks.build_cnn(n_classes, seed=options.seed)
     history = training.train(
         model,
         learn,
         check,
         epochs=options.epochs,
         output=output,
-        info=training.describe(dataset),
+        info=models.describe(dataset),
         class_weight=training.class_weights(learn.labels, n_classes, power=0.5),
-        augment=network.random_affine,
+        augment=augment.random_affine,
         batch_size=options.batch_size,
         resume=options.resume,
         seed=options.seed,
@@ -113,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
     )
     picture = output.with_name(f"{output.stem}_confusion_matrix.png")
     figure.savefig(picture, dpi=120)
-    print(f"Saved {output}, {training.sidecar_path(output).name} and {picture.name}.")
+    print(f"Saved {output}, {sidecar_path(output).name} and {picture.name}.")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,8 +21,8 @@ except KeyboardInterrupt:  # they take seconds to load
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import BUILD  # noqa: E402
-from tools.run_notebooks import kernel_environment  # noqa: E402
+from helpers import BUILD
+from tools.run_notebooks import kernel_environment
 
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 

@@ -20,9 +20,10 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from helpers import MODELS, SEED, evaluation, faces
+from app import classifier
+from helpers import MODELS, SEED, detector, faces
 from helpers.data import Split, subset
-from helpers.training import load_model
+from helpers.models import load_model
 
 # Where the faces are: middle and side of the detector's box.
 PORTRAITS = {"astronaut": (224, 124, 103), "Grace Hopper": (266, 240, 200)}
@@ -182,7 +183,7 @@ def crops_from(images: Split, tilt: float) -> tuple[list, np.ndarray]:
         part.paste(255, (corner, corner, corner + side, corner + side))
         canvas = Image.new("RGB", large.size, "grey")
         canvas.paste(large, (0, 0), part.rotate(-turn))
-        rows = faces.detect(canvas)
+        rows = detector.detect(canvas)
         seen[k] = len(rows) == 1
         if seen[k]:
             eyes = rows[0, 7:] - rows[0, 5:7]
@@ -192,7 +193,7 @@ def crops_from(images: Split, tilt: float) -> tuple[list, np.ndarray]:
 
 def framing(images: Split, model) -> list[dict]:
     """Return the rows of crops from enlarged images: how many answers are the images' own?"""
-    network = evaluation.faster(model)
+    network = classifier.to_litert(model)
     own = network(images.images).argmax(axis=1)
 
     def row(what: str, found: list, seen: np.ndarray, upright: bool = False) -> dict:

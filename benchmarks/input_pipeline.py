@@ -21,9 +21,9 @@ import tensorflow as tf
 from PIL import Image
 
 from helpers import IMAGE_SIZE, SEED
+from helpers.augment import random_affine, random_strong
 from helpers.data import Split, subset
-from helpers.network import random_affine, random_strong
-from helpers.training import batches
+from helpers.training import make_dataset
 
 BATCH = 64
 ORIGINAL = {
@@ -100,8 +100,8 @@ def main() -> None:
                 images.images[..., None], images.labels, BATCH, seed=SEED
             ),
             "Keras layers in tf.data": iter(keras_layers(images)),
-            "ours, random_affine": iter(batches(images, augment=random_affine)),
-            "ours, random_strong": iter(batches(images, augment=random_strong)),
+            "ours, random_affine": iter(make_dataset(images, augment=random_affine)),
+            "ours, random_strong": iter(make_dataset(images, augment=random_strong)),
         }
         found = report.interleave({k: rate(v, n) for k, v in streams.items()}, rounds)
     slowest = report.spread(next(iter(found.values())))["median"]

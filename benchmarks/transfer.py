@@ -25,12 +25,14 @@ import keras
 import tensorflow as tf
 from time_to_accuracy import Curve
 
+from fetch.imagenet import imagenet_weights
 from helpers import SEED
-from helpers.data import Split, subset
+from helpers.augment import random_affine
+from helpers.data import Split, clean_split, subset
 from helpers.evaluation import intervals, predict, scores
-from helpers.network import imagenet_weights, pretrained, random_affine
-from helpers.recipe import Recipe, WarmUpHoldDecay, shipped_split, train_recipe
-from helpers.training import batches
+from helpers.networks import pretrained
+from helpers.recipe import Recipe, WarmUpHoldDecay, train_recipe
+from helpers.training import make_dataset
 
 BATCH = 64
 PROBE = 20  # steps by which the speed of a training is measured
@@ -89,7 +91,7 @@ def tune(model: keras.Model, learn: Split, rate: float, seconds: float) -> int:
     beforehand, by the speed of the first ones. Those change no weight.
     """
     slightly = functools.partial(random_affine, rotation=5, zoom=0.05, shift=0.04)
-    stream = batches(learn, batch_size=BATCH, augment=slightly)
+    stream = make_dataset(learn, batch_size=BATCH, augment=slightly)
 
     def fit(schedule, steps: int) -> float:
         loss = "sparse_categorical_crossentropy"
@@ -209,7 +211,7 @@ def main() -> None:
     if options.quick:
         options.minutes = 0.0
     data, folder = report.dataset(options), report.folder(options)
-    learn, check = shipped_split(data.train)
+    learn, check = clean_split(data.train)
     weights = None if options.quick else imagenet_weights()
     if options.quick:
         learn, check = subset(learn, 96), subset(check, 64)

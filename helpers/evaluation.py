@@ -1,115 +1,23 @@
-"""Which network to score, and how good it is: predictions, scores, intervals, calibration."""
+"""How good a network is: predictions, scores, intervals, calibration."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
-import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import helpers
-from helpers import IMAGE_SIZE, SEED, SUFFIXES, TutorialError, read_sidecar, replacing
-from helpers.data import Dataset, grouped_split, subset
+from helpers import IMAGE_SIZE, SEED, TutorialError, replacing
 
 if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
     import keras
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A model on disk, its sidecar, and whether it is "shipped", "yours" or a "stand-in"."""
-
-    path: Path
-    info: dict
-    origin: str
-
-
-def model_for_photographs() -> list[ModelFile]:
-    """Return all models that have a sidecar, by validation accuracy; those of toy faces last."""
-    found = []
-    # train_model.py saves beside RUNS if not told otherwise.
-    for folder in (helpers.RUNS, helpers.RUNS.parent, helpers.MODELS):
-        for path in sorted(folder.glob("*")):
-            info = read_sidecar(path) if path.suffix in SUFFIXES else {}
-            if info.get("classes") and info.get("data") and not path.stem.endswith(".previous"):
-                origin = "shipped" if folder == helpers.MODELS else "yours"
-                stand_in = path.name.startswith("stand_in-")
-                found.append(ModelFile(path, info, "stand-in" if stand_in else origin))
-
-    def rank(file: ModelFile) -> tuple[bool, float]:
-        accuracy = file.info.get("validation", {}).get("accuracy", 0.0)
-        return file.info["data"].get("kind") == "toy", -accuracy
-
-    return sorted(found, key=rank)
-
-
-def candidates(data: Dataset) -> list[ModelFile]:
-    """Return the models that may be scored on this data, the best first.
-
-    They have the same classes and were trained on the same data, or on another copy of FER-2013;
-    a model of toy faces is never one for real faces, nor the other way round.
-    """
-    fer = {"fer2013", "altered"}
-    return [
-        file
-        for file in model_for_photographs()
-        if file.info["classes"] == list(data.classes)
-        and (
-            file.info["data"].get("fingerprint") == data.fingerprint
-            or {file.info["data"].get("kind"), data.kind} <= fer
-        )
-    ]
-
-
-def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelFile]:
-    """Return a model to score on this data, and say which; train a stand-in if there is none.
-
-    Args:
-        data: its classes and kind decide what fits.
-        prefer: "yours" or "shipped": which comes first where there are both.
-    """
-    from helpers.network import build_cnn
-    from helpers.training import compile_model, describe, load_model, train
-
-    order = [prefer, "yours", "shipped", "stand-in"]
-    for file in sorted(candidates(data), key=lambda file: order.index(file.origin)):
-        made_for = file.info.get("settings", {}).get("profile", helpers.profile())
-        if file.origin == "stand-in" and made_for != helpers.profile():
-            continue
-        try:
-            model, _ = load_model(file.path)
-        except TutorialError as error:
-            print(f"Left out: {error}")
-            continue
-        whose = {"yours": "your own", "shipped": "the shipped", "stand-in": "a quickly trained"}
-        seen = file.info["data"].get("name")
-        print(f"Using {whose[file.origin]} model, {file.path.name} (trained on {seen}).")
-        return model, file
-
-    n, epochs = helpers.pick(quick=(1500, 3), standard=(12_000, 4), full=(12_000, 4))
-    learn, check = grouped_split(subset(data.train, n))
-    print(
-        f"There is no model of {data.name} yet: training a stand-in on {len(learn):,} images, "
-        f"{helpers.pick(quick='seconds', standard='a minute or two', full='a minute or two')}. "
-        "Notebook 04 trains a better one."
-    )
-    path = helpers.RUNS / f"stand_in-{data.kind}-{data.fingerprint}.keras"
-    path.with_name(f"{path.name}.checkpoint.npz").unlink(missing_ok=True)
-    # Neither class weights nor augmentation: both need far more steps before they pay.
-    model = compile_model(build_cnn(len(data.classes)), 3e-4)
-    info = describe(data) | {"settings": {"profile": helpers.profile()}}
-    train(model, learn, check, epochs=epochs, output=path, info=info)
-    return model, ModelFile(path, read_sidecar(path), "stand-in")
 
 
 def _sides(model: keras.Model) -> list[int]:
@@ -148,7 +56,7 @@ def predict(
     return result
 
 
-def kept_features(
+def cached_features(
     model: keras.Model, images: np.ndarray, folder: Path | None = None, part: int = 512
 ) -> np.ndarray:
     """Return what `predict` does, (n, k), at half precision, and compute nothing twice.
@@ -190,92 +98,6 @@ def kept_features(
         bar.update(len(some))
     bar.close()
     return result.astype(np.float32)
-
-
-def faster(model: keras.Model, kept: Path | None = None) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that answers as `predict` does, in a sixth of the time, on any thread.
-
-    LiteRT runs the network with weights rounded to 8 bits: of the shipped network's answers to
-    3,589 test images of FER-2013, 99.8% were the same, and no probability moved by more than 0.03
-    (benchmarks/prediction.py). The first conversion takes seconds and is kept: in `RUNS`, if not
-    said otherwise. What cannot be converted is answered by `predict`.
-    """
-    import tensorflow as tf
-
-    slow = functools.partial(predict, model)
-    try:
-        weights = (weight.tobytes() for weight in model.get_weights())
-        kept = kept or _place(model.to_json().encode(), *weights)
-        with helpers.quiet_stderr():
-            if run := _kept(kept):
-                return functools.partial(slow, batch_size=64, run=run)
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                model.export(folder, verbose=False)
-                converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                content = converter.convert()
-            fast = functools.partial(slow, batch_size=64, run=_litert(content))
-        noise = np.random.default_rng(SEED).integers(0, 256, (8, *_sides(model)), np.uint8)
-        if not np.allclose(fast(noise), slow(noise), rtol=0, atol=0.1):
-            return slow
-        with suppress(OSError, TutorialError):  # a folder that is read-only
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(kept) as partial:
-                partial.write_bytes(content + hashlib.sha256(content).digest())
-        return fast
-    except Exception:  # TensorFlow raises any kind, and LiteRT may be missing
-        return slow
-
-
-def load_faster(path: Path, classes: Sequence[str] = ()) -> tuple[Callable, dict]:
-    """Return what `faster` makes of a model file, and its sidecar, as `training.load_model` does.
-
-    From the second time on this loads no TensorFlow, which saves ten seconds and much memory. The
-    shipped network's conversion lies beside it, so that it has no first time.
-    """
-    info, kept = read_sidecar(path), None
-    if names := info.get("classes"):
-        with suppress(Exception), helpers.quiet_stderr():
-            kept = _place(Path(path).read_bytes(), repr(names).encode())
-            for place in (kept, Path(path).parent / kept.name):
-                if run := _kept(place):
-                    network = SimpleNamespace(
-                        input_shape=[None] * 4, output_shape=[None, len(names)]
-                    )
-                    return functools.partial(predict, network, batch_size=64, run=run), info
-    from helpers.training import load_model
-
-    model, info = load_model(path, classes)
-    return faster(model, kept), info
-
-
-def _place(*parts: bytes) -> Path:
-    return helpers.RUNS / f"faster-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.tflite"
-
-
-def _kept(path: Path) -> Callable[[np.ndarray], np.ndarray] | None:
-    kept = path.read_bytes() if path.is_file() else b""
-    content, checksum = kept[:-32], kept[-32:]
-    return _litert(content) if hashlib.sha256(content).digest() == checksum else None
-
-
-def _litert(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what turns float32 (n, height, width, 1) into probabilities, on any thread."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter, lock = Interpreter(model_content=content), threading.Lock()
-    interpreter.allocate_tensors()
-    (takes,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        with lock:
-            interpreter.resize_tensor_input(takes["index"], batch.shape)
-            interpreter.allocate_tensors()
-            interpreter.set_tensor(takes["index"], batch)
-            interpreter.invoke()
-            return interpreter.get_tensor(gives["index"])
-
-    return run
 
 
 def confusion_counts(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:

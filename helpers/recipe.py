@@ -12,22 +12,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from helpers import SEED, TutorialError
-from helpers.data import Split, duplicate_groups
-from helpers.network import affine, build_cnn, build_residual, random_affine, random_strong
-from helpers.training import (
-    History,
-    Keeper,
-    TrainingInterrupted,
-    batches,
-    class_weights,
-    must_match,
-    read_checkpoint,
-    restore,
-)
+from helpers.augment import affine, mixup, random_affine, random_strong
+from helpers.callbacks import History, Keeper, must_match, read_checkpoint, restore
+from helpers.data import Split
+from helpers.networks import build_cnn, build_residual
+from helpers.training import TrainingInterrupted, class_weights, make_dataset
 
 SMALL = 32  # pixels
 AUGMENTATIONS = {
@@ -97,7 +89,6 @@ LESSON = Recipe(
     average=0.0,
     fast=False,
 )
-
 # The shipped network's: what makes learning by heart harder pays in a training this long.
 SHIPPED = Recipe(
     epochs=114,
@@ -150,23 +141,7 @@ def _arithmetic(recipe: Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-def shipped_split(train: Split) -> tuple[Split, Split]:
-    """Return the training images that the shipped network learnt from, and the tenth kept aside.
-
-    Of identical images there is one; blank ones, and those whose copies disagree, are in neither.
-    """
-    groups = duplicate_groups(train.images)
-    first = np.unique(groups, return_index=True)[1]
-    low, high = train.labels[first], train.labels[first]
-    np.minimum.at(low, groups, train.labels)
-    np.maximum.at(high, groups, train.labels)
-    keep = np.sort(first[low == high])
-    keep = keep[train.images[keep].std(axis=(1, 2)) >= 1]
-    parts = train_test_split(keep, test_size=0.1, stratify=train.labels[keep], random_state=SEED)
-    return train.take(parts[0]), train.take(parts[1])
-
-
-def answers(teacher: keras.Model, images: np.ndarray, views: int = 4) -> np.ndarray:
+def teacher_probabilities(teacher: keras.Model, images: np.ndarray, views: int = 4) -> np.ndarray:
     """Return a teacher's mean probabilities, float32 (n, k), over several views of each image.
 
     Args:
@@ -186,7 +161,9 @@ def answers(teacher: keras.Model, images: np.ndarray, views: int = 4) -> np.ndar
     return total
 
 
-def aims(recipe: Recipe, labels: np.ndarray, n_classes: int, teacher: np.ndarray | None = None):
+def soft_targets(
+    recipe: Recipe, labels: np.ndarray, n_classes: int, teacher: np.ndarray | None = None
+):
     """Return what the network should answer, and how much each image counts.
 
     Returns:
@@ -201,22 +178,6 @@ def aims(recipe: Recipe, labels: np.ndarray, n_classes: int, teacher: np.ndarray
     return target, weight / weight.mean()
 
 
-def mixup(images, target, weight, seed, alpha: float):
-    """Mix each image of a batch with another of it, and their targets and weights likewise.
-
-    The larger part is drawn from Beta(alpha, alpha), folded to 0.5 and above; the other image
-    is the one in its place from the end.
-    """
-    drawn = tf.random.stateless_gamma([2, tf.shape(images)[0]], seed, alpha=alpha) + 1e-9
-    part = tf.reduce_max(drawn, axis=0) / tf.reduce_sum(drawn, axis=0)
-
-    def mix(x):
-        share = tf.reshape(part, [-1] + [1] * (len(x.shape) - 1))
-        return share * x + (1 - share) * tf.reverse(x, [0])
-
-    return mix(images), mix(target), mix(weight)
-
-
 def stream(recipe: Recipe, learn: Split, target, weight, first_epoch: int = 0) -> tf.data.Dataset:
     """Return batches of images, targets and weights, first of small images, then of 48 pixels."""
     # In place of its label, each image carries its number: target and weight hang on that.
@@ -227,7 +188,7 @@ def stream(recipe: Recipe, learn: Split, target, weight, first_epoch: int = 0) -
         augment = functools.partial(augment, level=float(learn.images.mean() / 255))
 
     def part(size: int | None, first: int) -> tf.data.Dataset:
-        found = batches(
+        found = make_dataset(
             numbered,
             batch_size=recipe.batch_size,
             augment=functools.partial(augment, size=size),
@@ -238,9 +199,9 @@ def stream(recipe: Recipe, learn: Split, target, weight, first_epoch: int = 0) -
         def finish(step, entry):
             images, index = entry
             rest = tf.gather(target, index), tf.gather(weight, index)
-            if not recipe.mixup:
+            if not augment.mixup:
                 return images, *rest
-            return mixup(images, *rest, tf.stack([recipe.seed + 2, step]), recipe.mixup)
+            return mixup(images, *rest, tf.stack([recipe.seed + 2, step]), augment.mixup)
 
         return found.enumerate(first * steps).map(finish)
 
@@ -284,7 +245,7 @@ def train_recipe(
         TrainingInterrupted: on Ctrl-C, or Interrupt in JupyterLab.
     """
     _check(recipe, learn, check, teacher)
-    target, weight = aims(recipe, learn.labels, n_classes, teacher)
+    target, weight = soft_targets(recipe, learn.labels, n_classes, teacher)
     steps = math.ceil(len(learn) / recipe.batch_size)
     mean, deviation = 0.0, 1.0
     if recipe.normalise:
@@ -330,7 +291,7 @@ def train_recipe(
         total=recipe.epochs * steps, initial=done * steps, unit="batch", disable=not progress
     )
     one_hot = tf.constant(np.eye(n_classes, dtype=np.float32))
-    validation = batches(check, batch_size=256, shuffle=False)
+    validation = make_dataset(check, batch_size=256, shuffle=False)
     try:
         model.fit(
             stream(recipe, learn, target, weight, done),

@@ -120,7 +120,7 @@ def jupyterlab(folder: Path, **variables: str) -> Iterator[str]:
         folder: an empty one, for the copy and for all that Jupyter writes.
         variables: environment variables for the kernels.
     """
-    for name in ("notebooks", "assets"):
+    for name in ("notebooks", "docs/assets"):
         ignored = shutil.ignore_patterns(".ipynb_checkpoints")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")

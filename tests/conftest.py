@@ -63,7 +63,7 @@ def fer2013_zip() -> Path:
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy faces, written once for all tests; to be read only."""
-    from helpers.toy_faces import write_toy_faces
+    from fetch.toy_faces import write_toy_faces
 
     return write_toy_faces(tmp_path_factory.mktemp("toy") / "toy")
 

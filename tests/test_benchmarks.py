@@ -206,7 +206,7 @@ def test_only_the_last_blocks_learn_and_no_normalisation() -> None:
     from transfer import tune, unfreeze
 
     from helpers.data import Split
-    from helpers.network import build_residual
+    from helpers.networks import build_residual
 
     model = build_residual(3, size=48)
     images = np.random.default_rng(1).integers(0, 256, (8, 48, 48), dtype=np.uint8)

@@ -22,7 +22,17 @@ from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from book.build import BARE, WIDGET, build, contents, files, for_the_book, linked, main, write_pages
+from docs.book.build import (
+    BARE,
+    WIDGET,
+    build,
+    contents,
+    files,
+    for_the_book,
+    linked,
+    main,
+    write_pages,
+)
 from helpers import TutorialError
 from tools.navigation import CONTENTS, lessons
 
@@ -101,9 +111,9 @@ def test_all_lessons_are_in_it_each_with_its_exercises() -> None:
 
 
 def test_pages_around_the_lessons_are_taken_up_where_there_are_some(project: Path) -> None:
-    (project / "INSTRUCTORS.md").write_text("# For instructors\n", "utf-8")
+    (project / "docs/instructors.md").write_text("# For instructors\n", "utf-8")
     names = files(contents(project))
-    assert names == [f"notebooks/{CONTENTS}", "notebooks/01_look.ipynb", "INSTRUCTORS.md"]
+    assert names == [f"notebooks/{CONTENTS}", "notebooks/01_look.ipynb", "docs/instructors.md"]
 
 
 def test_links_lead_to_pages_and_files_and_nowhere_else(project: Path) -> None:
@@ -196,7 +206,8 @@ def test_without_jupyter_book_it_says_how_to_get_it(project: Path, monkeypatch) 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
 def test_ctrl_c_ends_it_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "book" / "build.py"), "--output", str(tmp_path / "book")]
+    script = str(ROOT / "docs" / "book" / "build.py")
+    command = [sys.executable, script, "--output", str(tmp_path / "book")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as child:
@@ -234,7 +245,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     note = watch / "asked.txt"
     (watch / "sitecustomize.py").write_text(WATCH.format(note=str(note)), "utf-8")
     done = subprocess.run(
-        [sys.executable, "book/build.py"],
+        [sys.executable, "docs/book/build.py"],
         cwd=copy,
         env=dict(os.environ, PYTHONPATH=str(watch), PYTHONUTF8="1"),
         capture_output=True,

@@ -13,7 +13,8 @@ from PIL import Image
 
 import evaluate_model
 import helpers
-from helpers import data, training
+from fetch import loading
+from helpers import data, models
 
 CLASSES = ("cat", "dog", "owl")
 GREYS = (40, 120, 210)  # the classes are told apart by their brightness
@@ -49,9 +50,9 @@ def make_model(path, classes=CLASSES, kind="own", fingerprint="0", accuracy=0.9,
         | {"fingerprint": fingerprint},
         "validation": {"accuracy": accuracy},
     }
-    training.save_model(model, path, info)
+    models.save_model(model, path, info)
     if not sidecar:
-        training.sidecar_path(path).unlink()
+        helpers.sidecar_path(path).unlink()
     return path
 
 
@@ -174,7 +175,7 @@ def test_a_model_that_names_no_classes_gets_those_of_the_images(capsys, animals,
 
 
 def test_the_best_model_that_fits_is_taken(capsys, animals, runs):
-    mark = data.load(animals).fingerprint
+    mark = loading.load(animals).fingerprint
     make_model(runs / "good.keras", fingerprint=mark, accuracy=0.8)
     make_model(runs / "poor.keras", fingerprint=mark, accuracy=0.3)
     make_model(runs / "toy.keras", kind="toy", accuracy=0.99)

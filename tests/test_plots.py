@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 from PIL import Image
 
-from helpers import FER_CLASSES, TutorialError, class_colours, plots
+from helpers import FER_CLASSES, TutorialError, architecture, class_colours, plots
 from helpers.evaluation import calibration
 
 CLASSES = ("angry", "happy", "owl")
@@ -320,11 +320,11 @@ def dense():
 
 
 def test_architecture_of_the_lesson_is_drawn_to_scale_and_legible():
-    from helpers.network import build_cnn
+    from helpers.networks import build_cnn
 
     figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    ax = plots.architecture(figure.subplots(), build_cnn(5))
+    ax = architecture.draw_network(figure.subplots(), build_cnn(5))
     figure.canvas.draw()
     bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
     assert bold == [
@@ -363,7 +363,7 @@ def test_architecture_gathers_a_deep_network_by_size(ax):
         x = layers.MaxPooling2D()(x)
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(3)(x))
-    plots.architecture(ax, model)
+    architecture.draw_network(ax, model)
     bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
     assert bold == ["48 × 48 × 1", "24 × 24 × 8", "12 × 12 × 16", "6 × 6 × 32", "32", "3"]
     assert any(re.fullmatch(r"4\s× Conv2D 16, 3×3", text) for text in texts(ax))
@@ -378,4 +378,4 @@ def test_architecture_needs_the_input_shape(ax, shape):
 
     start = [keras.Input(shape)] if shape else []
     with pytest.raises(TutorialError, match=r"keras\.Input"):
-        plots.architecture(ax, keras.Sequential([*start, layers.Conv2D(2, 3)]))
+        architecture.draw_network(ax, keras.Sequential([*start, layers.Conv2D(2, 3)]))

@@ -10,7 +10,7 @@ from PIL import Image
 
 import helpers
 import predict_image
-from helpers import FER_CLASSES, faces, training
+from helpers import FER_CLASSES, faces, models
 
 
 def make_model(path, kind="fer2013", k=7, sidecar=True):
@@ -23,9 +23,9 @@ def make_model(path, kind="fer2013", k=7, sidecar=True):
     model.layers[-1].set_weights([np.zeros((48 * 48, k)), np.eye(k)[min(3, k - 1)] * 3])
     data = {"name": kind, "kind": kind, "fingerprint": "0"}
     info = {"classes": list(FER_CLASSES[:k]), "data": data, "validation": {"accuracy": 0.5}}
-    training.save_model(model, path, info)
+    models.save_model(model, path, info)
     if not sidecar:
-        training.sidecar_path(path).unlink()
+        helpers.sidecar_path(path).unlink()
     return path
 
 

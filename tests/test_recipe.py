@@ -11,14 +11,14 @@ import pytest
 import tensorflow as tf
 
 from helpers import ROOT, TutorialError, recipe
+from helpers.augment import mixup
 from helpers.data import Split
 from helpers.recipe import (
     LESSON,
     SHIPPED,
     Recipe,
     WarmUpHoldDecay,
-    aims,
-    mixup,
+    soft_targets,
     stream,
     train_recipe,
 )
@@ -59,18 +59,18 @@ def test_learning_rate_may_stay_constant():
 
 def test_aims_are_smoothed_labels_and_weights_of_mean_one():
     labels = np.array([0, 0, 0, 1])
-    target, weight = aims(Recipe(label_smoothing=0.2, class_weight=0.5), labels, 2)
+    target, weight = soft_targets(Recipe(label_smoothing=0.2, class_weight=0.5), labels, 2)
     np.testing.assert_allclose(target, [[0.9, 0.1]] * 3 + [[0.1, 0.9]], rtol=1e-6)
     assert target.dtype == weight.dtype == np.float32
     # balanced weights 4/6 and 4/2, a ratio of 3; its square root
     assert weight[3] / weight[0] == pytest.approx(3**0.5)
     assert weight.mean() == pytest.approx(1)
-    assert aims(Recipe(class_weight=0.0), labels, 2)[1].tolist() == [1, 1, 1, 1]
+    assert soft_targets(Recipe(class_weight=0.0), labels, 2)[1].tolist() == [1, 1, 1, 1]
 
 
 def test_a_teacher_takes_its_part_of_the_labels():
     given = Recipe(label_smoothing=0.0, teacher=0.25)
-    target, _ = aims(given, np.array([0, 1]), 2, np.array([[0.2, 0.8], [0.6, 0.4]]))
+    target, _ = soft_targets(given, np.array([0, 1]), 2, np.array([[0.2, 0.8], [0.6, 0.4]]))
     np.testing.assert_allclose(target, [[0.8, 0.2], [0.15, 0.85]], rtol=1e-6)
 
 
@@ -93,7 +93,7 @@ def test_mixup_mixes_images_targets_and_weights_alike():
 @pytest.mark.parametrize("augment", ["strong", "affine", "none"])
 def test_small_images_come_first_and_a_later_start_sees_the_same(augment):
     given, learn = replace(QUICK, augment=augment, epochs=3, small=2), noise(40)
-    target, weight = aims(given, learn.labels, 3)
+    target, weight = soft_targets(given, learn.labels, 3)
     every = [x.numpy() for x, *_ in stream(given, learn, target, weight).take(9)]
     assert [x.shape[1] for x in every] == [32] * 6 + [48] * 3
     assert [len(x) for x in every] == [16, 16, 8] * 3
@@ -107,7 +107,7 @@ def test_small_images_come_first_and_a_later_start_sees_the_same(augment):
 def test_targets_and_weights_belong_to_their_images():
     learn = noise(30)
     given = replace(QUICK, augment="none", mixup=0.0, small=0, label_smoothing=0.0)
-    target, _ = aims(given, learn.labels, 3)
+    target, _ = soft_targets(given, learn.labels, 3)
     weight = np.arange(30, dtype=np.float32)
     seen = []
     for x, y, w in stream(given, learn, target, weight).take(2):
@@ -215,7 +215,7 @@ def test_two_devices_share_the_work():
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-from helpers.network import strategy
+from helpers.networks import strategy
 from helpers.recipe import train_recipe
 from tests.test_recipe import QUICK, noise
 assert strategy().num_replicas_in_sync == 2

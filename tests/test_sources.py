@@ -20,7 +20,8 @@ import pytest
 from PIL import Image
 
 import helpers
-from helpers import FER_CLASSES, ROOT, TutorialError, sources
+from fetch import sources
+from helpers import FER_CLASSES, ROOT, TutorialError
 
 
 def picture(seed: int = 0) -> bytes:
@@ -80,7 +81,7 @@ def toy(monkeypatch):
         return folder
 
     module = types.SimpleNamespace(VERSION=1, write_toy_faces=write_toy_faces)
-    monkeypatch.setitem(sys.modules, "helpers.toy_faces", module)
+    monkeypatch.setitem(sys.modules, "fetch.toy_faces", module)
     monkeypatch.setattr(helpers, "toy_faces", module, raising=False)
     return drawn
 

@@ -40,7 +40,7 @@ def project(tmp_path: Path, bare_venv: Path) -> Path:
     (folder / "tools" / "run_notebooks.py").write_text(
         "import os, sys\nprint(sys.argv[1:], sys.prefix, os.environ['VIRTUAL_ENV'])\nsys.exit(7)"
     )
-    for module in ("app/serve.py", "book/build.py", "jupyterlab.py"):
+    for module in ("app/serve.py", "docs/book/build.py", "jupyterlab.py"):
         (folder / module).parent.mkdir(exist_ok=True)
         (folder / module).write_text("import sys\nprint(sys.argv[1:])")
     (folder / "start.py").write_text(SOURCE, "utf-8")

@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from helpers import TutorialError
-from helpers.data import load
-from helpers.training import describe, save_model, sidecar_path
+from fetch.loading import load
+from helpers import TutorialError, sidecar_path
+from helpers.models import describe, save_model
 
 sys.path.append(str(ROOT / "tools"))
 import make_assets

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import FER_CLASSES, TutorialError, toy_faces
+from fetch import toy_faces
+from helpers import FER_CLASSES, TutorialError
 
 ALL = np.arange(len(FER_CLASSES))
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import train_model
-from helpers import ROOT, training
+from helpers import ROOT, sidecar_path
 
 CLASSES = ("calm", "loud", "mild")
 
@@ -56,7 +56,7 @@ def test_trains_reports_and_saves(pictures, tmp_path, capsys):
     assert "epoch 2/2" in shown.err and "Traceback" not in shown.err
     with Image.open(output.with_name("emotion_model_confusion_matrix.png")) as picture:
         assert min(picture.size) > 500
-    info = json.loads(training.sidecar_path(output).read_text())
+    info = json.loads(sidecar_path(output).read_text())
     assert info["classes"] == list(CLASSES) and info["epochs"] == 2
     p = keras.models.load_model(output).predict(np.zeros((1, 48, 48, 1)), verbose=0)
     assert p.shape == (1, 3)

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import helpers
-from helpers import ROOT, TutorialError, evaluation, training
+from helpers import ROOT, TutorialError, callbacks, choose, models, runs, training
+from helpers.augment import random_affine
 from helpers.data import Dataset, Split
-from helpers.network import random_affine
 
 CLASSES = ("blank", "dotted", "striped")
 INFO = {"classes": list(CLASSES), "data": {"name": "patterns", "kind": "own", "fingerprint": "0"}}
@@ -106,7 +106,7 @@ def test_class_weights_are_balanced():
 
 def test_validation_batches_are_the_images_in_order():
     split = patterns(10)
-    got = list(training.batches(split, batch_size=4, shuffle=False))
+    got = list(training.make_dataset(split, batch_size=4, shuffle=False))
     assert [len(x) for x, _ in got] == [4, 4, 2]
     x = np.concatenate([x for x, _ in got])
     assert x.dtype == np.float32 and x.shape == (10, 48, 48, 1)
@@ -117,7 +117,7 @@ def test_validation_batches_are_the_images_in_order():
 def test_every_epoch_sees_every_image_once_in_another_order():
     split = patterns(10)
     split.images[:, 0, 0] = np.arange(10)  # a number to know each image by
-    stream = iter(training.batches(split, batch_size=4))
+    stream = iter(training.make_dataset(split, batch_size=4))
     orders = []
     for _ in range(2):
         got = [next(stream) for _ in range(3)]
@@ -132,11 +132,11 @@ def test_every_epoch_sees_every_image_once_in_another_order():
 def test_a_later_start_continues_the_same_stream():
     split = patterns(10)
     options = {"batch_size": 4, "augment": random_affine}
-    whole = list(training.batches(split, **options).take(9))
-    late = list(training.batches(split, first_epoch=2, **options).take(3))
+    whole = list(training.make_dataset(split, **options).take(9))
+    late = list(training.make_dataset(split, first_epoch=2, **options).take(3))
     for (x, y), (u, v) in zip(whole[6:], late, strict=True):
         assert np.array_equal(x, u) and np.array_equal(y, v)
-    other = next(iter(training.batches(split, seed=1, **options)))
+    other = next(iter(training.make_dataset(split, seed=1, **options)))
     assert not np.array_equal(whole[0][0], other[0])
 
 
@@ -166,7 +166,7 @@ def test_what_a_training_leaves_behind(reference):
     assert info["classes"] == list(CLASSES) and info["epochs"] == n
     assert info["validation"]["loss"] == history.log["val_loss"][best]
     assert info["settings"]["augment"] == "random_affine" and info["settings"]["batch_size"] == 16
-    assert training.load_history(output) == history
+    assert callbacks.load_history(output) == history
     rows = output.with_name("model.keras.csv").read_text().split()
     assert rows[0].split(",")[:2] == ["epoch", *history.log][:2] and len(rows) == n + 1
     assert float(rows[-1].split(",")[1]) == next(iter(history.log.values()))[-1]
@@ -180,9 +180,9 @@ def test_what_a_training_leaves_behind(reference):
     assert rates[cuts[0]] == pytest.approx(0.3 * rates[0])
     # the best weights are in the model and in the file
     check = patterns(40, seed=1)
-    loss = model.evaluate(training.batches(check, shuffle=False), verbose=0)[0]
+    loss = model.evaluate(training.make_dataset(check, shuffle=False), verbose=0)[0]
     assert loss == pytest.approx(min(history.log["val_loss"]), rel=1e-4)
-    loaded, _ = training.load_model(output)
+    loaded, _ = models.load_model(output)
     assert not loaded.compiled
     x = check.images[:5, ..., None] / 255
     np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
@@ -402,7 +402,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from pathlib import Path
-from helpers.network import build_cnn
+from helpers.networks import build_cnn
 from tests.test_training import Stop, fit
 import signal
 from helpers import TutorialError
@@ -424,7 +424,7 @@ fit(output, build_cnn(3), epochs=2, resume=True)
     )
     assert done.returncode == 0, done.stderr
     assert "after epoch 1 of 2" in done.stdout and "Going on with m.keras" in done.stdout
-    assert len(training.load_history(tmp_path / "m.keras").log["loss"]) == 2
+    assert len(callbacks.load_history(tmp_path / "m.keras").log["loss"]) == 2
 
 
 # --- models on disk
@@ -432,11 +432,11 @@ fit(output, build_cnn(3), epochs=2, resume=True)
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_the_plain_keras_snippet_works(tmp_path, suffix, capfd):
-    from helpers.network import build_cnn
+    from helpers.networks import build_cnn
 
     path = tmp_path / f"emotion_model{suffix}"
     model = training.compile_model(build_cnn(7))
-    training.save_model(model, path, {"classes": list(helpers.FER_CLASSES)})
+    models.save_model(model, path, {"classes": list(helpers.FER_CLASSES)})
     assert model.compiled  # the model at hand is left as it was
     assert path.stat().st_size < 4.2 * model.count_params() + 200_000  # no optimiser in it
 
@@ -447,7 +447,7 @@ def test_the_plain_keras_snippet_works(tmp_path, suffix, capfd):
     np.testing.assert_allclose(p, model(image / 255), rtol=1e-5)
     assert "legacy" not in capfd.readouterr().err
 
-    loaded, info = training.load_model(path)
+    loaded, info = models.load_model(path)
     assert info["classes"] == list(helpers.FER_CLASSES)
     np.testing.assert_allclose(loaded(image / 255), p, rtol=1e-5)
 
@@ -456,9 +456,9 @@ def test_an_earlier_model_is_kept(tmp_path):
     path = tmp_path / "m.keras"
     models = [tiny(), tiny(width=5), tiny(width=6)]
     for number, model in enumerate(models):
-        training.save_model(model, path, {"classes": list(CLASSES), "number": number})
-    current, info = training.load_model(path)
-    previous, old = training.load_model(tmp_path / "m.previous.keras")
+        models.save_model(model, path, {"classes": list(CLASSES), "number": number})
+    current, info = models.load_model(path)
+    previous, old = models.load_model(tmp_path / "m.previous.keras")
     assert (info["number"], old["number"]) == (2, 1)
     assert current.count_params() == models[2].count_params()
     assert previous.count_params() == models[1].count_params()
@@ -467,7 +467,7 @@ def test_an_earlier_model_is_kept(tmp_path):
 
 def test_a_failed_save_leaves_the_earlier_model(tmp_path, monkeypatch):
     path = tmp_path / "m.keras"
-    training.save_model(tiny(), path, {"classes": list(CLASSES)})
+    models.save_model(tiny(), path, {"classes": list(CLASSES)})
     before = path.read_bytes()
 
     def full(self, file):
@@ -476,23 +476,23 @@ def test_a_failed_save_leaves_the_earlier_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "save", full)
     with pytest.raises(TutorialError, match="No space left"):
-        training.save_model(tiny(width=5), path, {"classes": list(CLASSES)})
-    assert path.read_bytes() == before and training.sidecar_path(path).exists()
+        models.save_model(tiny(width=5), path, {"classes": list(CLASSES)})
+    assert path.read_bytes() == before and helpers.sidecar_path(path).exists()
     assert not list(tmp_path.glob(".partial*"))
 
 
 def test_what_is_not_a_model_is_one_sentence(tmp_path):
     with pytest.raises(TutorialError, match="There is no model"):
-        training.load_model(tmp_path / "missing.keras")
+        models.load_model(tmp_path / "missing.keras")
     for name in ("text.keras", "text.h5", "model.txt", "empty.h5"):
         (tmp_path / name).write_text("" if name == "empty.h5" else "hello")
         with pytest.raises(TutorialError, match=f"{name} is not a .keras or .h5 model") as caught:
-            training.load_model(tmp_path / name)
+            models.load_model(tmp_path / name)
         assert "\n" not in str(caught.value)
     with zipfile.ZipFile(tmp_path / "zip.keras", "w") as file:
         file.writestr("config.json", "{}")
     with pytest.raises(TutorialError, match=r"zip.keras is not"):
-        training.load_model(tmp_path / "zip.keras")
+        models.load_model(tmp_path / "zip.keras")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -501,7 +501,7 @@ def test_code_in_a_model_is_not_run(tmp_path, suffix):
     outputs = keras.layers.Lambda(lambda x: x[:, 0, :3, 0], output_shape=(3,))(inputs)
     keras.Model(inputs, outputs).save(tmp_path / f"code{suffix}")
     with pytest.raises(TutorialError, match="code of its own"):
-        training.load_model(tmp_path / f"code{suffix}")
+        models.load_model(tmp_path / f"code{suffix}")
 
 
 @pytest.mark.parametrize(("shape", "units"), [((64, 64, 1), 7), ((48, 48, 3), 7), ((48,), 7)])
@@ -510,20 +510,20 @@ def test_a_model_of_another_shape_is_refused(tmp_path, shape, units):
     model = keras.Model(inputs, keras.layers.Dense(units)(keras.layers.Flatten()(inputs)))
     model.save(tmp_path / "m.keras")
     with pytest.raises(TutorialError, match="is a model from"):
-        training.load_model(tmp_path / "m.keras")
+        models.load_model(tmp_path / "m.keras")
 
 
 def test_classes_where_no_sidecar_names_them(tmp_path, capsys):
     path = tmp_path / "m.keras"
     tiny().save(path)
-    assert training.load_model(path)[1] == {}
-    assert training.load_model(path, CLASSES)[1]["classes"] == list(CLASSES)
+    assert models.load_model(path)[1] == {}
+    assert models.load_model(path, CLASSES)[1]["classes"] == list(CLASSES)
     shown = capsys.readouterr()
     assert "assuming the alphabetical blank, dotted, striped" in shown.err and not shown.out
     with pytest.raises(TutorialError, match="gives 3 probabilities, but there are 7 classes"):
-        training.load_model(path, helpers.FER_CLASSES)
-    training.sidecar_path(path).write_text("[not json")
-    assert training.load_model(path)[1] == {}
+        models.load_model(path, helpers.FER_CLASSES)
+    helpers.sidecar_path(path).write_text("[not json")
+    assert models.load_model(path)[1] == {}
 
 
 # --- which model
@@ -542,8 +542,8 @@ def shelf(tmp_path, monkeypatch):
 
     def put(name, data, accuracy, folder="RUNS", **info):
         path = getattr(helpers, folder) / name
-        info = training.describe(data) | {"validation": {"accuracy": accuracy}} | info
-        training.save_model(model, path, info)
+        info = models.describe(data) | {"validation": {"accuracy": accuracy}} | info
+        models.save_model(model, path, info)
         return path
 
     return put
@@ -561,61 +561,61 @@ def test_only_models_that_fit_are_candidates(shelf):
     shelf("toy.keras", fer("toy", fingerprint="c"), 0.9)
     shelf("other_classes.keras", dataset("fer2013", fingerprint="a"), 0.9)
     real = ["shipped.keras", "real.keras", "altered.h5"]
-    assert names(evaluation.candidates(fer("fer2013", fingerprint="a"))) == real
-    assert names(evaluation.candidates(fer("altered", fingerprint="x"))) == real
-    assert names(evaluation.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
-    assert names(evaluation.candidates(fer("toy", fingerprint="d"))) == []
-    assert names(evaluation.candidates(fer("own", fingerprint="e"))) == []
-    everything = names(evaluation.model_for_photographs())
+    assert names(choose.candidates(fer("fer2013", fingerprint="a"))) == real
+    assert names(choose.candidates(fer("altered", fingerprint="x"))) == real
+    assert names(choose.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
+    assert names(choose.candidates(fer("toy", fingerprint="d"))) == []
+    assert names(choose.candidates(fer("own", fingerprint="e"))) == []
+    everything = names(choose.model_for_photographs())
     assert everything == ["other_classes.keras", *real, "toy.keras"]
-    origins = {file.path.name: file.origin for file in evaluation.model_for_photographs()}
+    origins = {file.path.name: file.origin for file in choose.model_for_photographs()}
     assert origins["shipped.keras"] == "shipped" and origins["real.keras"] == "yours"
 
 
 def test_earlier_and_undescribed_models_are_left_out(shelf):
     shelf("m.keras", dataset(), 0.9)
     shelf("m.keras", dataset(), 0.5)
-    training.sidecar_path(shelf("plain.keras", dataset(), 0.9)).unlink()
-    assert names(evaluation.candidates(dataset())) == ["m.keras"]
+    helpers.sidecar_path(shelf("plain.keras", dataset(), 0.9)).unlink()
+    assert names(choose.candidates(dataset())) == ["m.keras"]
 
 
 def test_a_model_beside_runs_is_yours_too(shelf):
     path = shelf("a.keras", dataset(), 0.9)
-    for file in (path, training.sidecar_path(path)):
+    for file in (path, helpers.sidecar_path(path)):
         file.rename(helpers.RUNS.parent / file.name)
-    assert [file.origin for file in evaluation.candidates(dataset())] == ["yours"]
+    assert [file.origin for file in choose.candidates(dataset())] == ["yours"]
 
 
 def test_yours_comes_before_the_shipped_unless_asked(shelf, capsys):
     shelf("mine.keras", dataset(), 0.5)
     shelf("theirs.keras", dataset(), 0.7, "MODELS")
-    model, file = evaluation.model_for(dataset())
+    model, file = choose.model_for(dataset())
     assert file.path.name == "mine.keras" and model.output_shape == (None, 3)
     assert "Using your own model, mine.keras (trained on own)" in capsys.readouterr().out
-    assert evaluation.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
+    assert choose.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
 
 
 def test_a_broken_model_is_passed_over(shelf, capsys):
     shelf("broken.keras", dataset(), 0.9).write_bytes(b"half")
     shelf("whole.keras", dataset(), 0.5)
-    assert evaluation.model_for(dataset())[1].path.name == "whole.keras"
+    assert choose.model_for(dataset())[1].path.name == "whole.keras"
     assert "Left out: broken.keras is not" in capsys.readouterr().out
 
 
 def test_a_stand_in_is_trained_once_per_profile(shelf, capsys, monkeypatch):
     monkeypatch.setenv("TUTORIAL_PROFILE", "quick")
     data = dataset("toy", n=60)
-    model, file = evaluation.model_for(data)
+    model, file = choose.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out
     assert (file.path.name, file.origin) == ("stand_in-toy-f.keras", "stand-in")
     assert file.info["data"] == {"name": "toy", "kind": "toy", "fingerprint": "f"}
     assert model.output_shape == (None, 3)
     began = file.path.stat().st_mtime_ns
-    assert evaluation.model_for(data)[1].path.stat().st_mtime_ns == began
+    assert choose.model_for(data)[1].path.stat().st_mtime_ns == began
     assert "Using a quickly trained model" in capsys.readouterr().out
     monkeypatch.setattr(training, "train", lambda *a, **k: time.sleep(0))
     monkeypatch.setenv("TUTORIAL_PROFILE", "standard")
-    evaluation.model_for(data)
+    choose.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out
 
 
@@ -627,7 +627,7 @@ def log_epochs(curves, epochs, start=0):
 
 
 def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
-    curves = training.LiveCurves("small network")
+    curves = callbacks.LiveCurves("small network")
     log_epochs(curves, 3)
     assert curves.log["loss"] == [2, 1, 0] and len(curves.log["val_accuracy"]) == 3
     log_epochs(curves, 2)
@@ -635,14 +635,14 @@ def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
 
 
 def test_live_curves_of_a_resumed_training_keep_the_number_of_the_epoch():
-    curves = training.LiveCurves()
+    curves = callbacks.LiveCurves()
     log_epochs(curves, 5, start=3)
     np.testing.assert_array_equal(curves.log["loss"], [np.nan] * 3 + [-1, -2])
     assert "after epoch 5" in curves.describe()
 
 
 def test_live_curves_draw_training_dashed_validation_solid_and_the_reference():
-    curves = training.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
+    curves = callbacks.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
     log_epochs(curves, 4)
     loss, accuracy = curves.figure().axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
@@ -669,7 +669,7 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
     monkeypatch.setattr(training, "get_ipython", Shell)
     monkeypatch.setattr(training, "display", display)
     before = plt.get_fignums()
-    curves = training.LiveCurves()
+    curves = callbacks.LiveCurves()
     log_epochs(curves, 3)
     assert [len(place.updates) for place in places] == [3]
     assert all(update.data.startswith(b"\x89PNG") for update in places[0].updates)
@@ -680,7 +680,7 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
 
 
 def test_live_curves_say_nothing_without_a_notebook(capsys):
-    log_epochs(training.LiveCurves(), 2)
+    log_epochs(callbacks.LiveCurves(), 2)
     assert capsys.readouterr() == ("", "")
 
 
@@ -691,13 +691,11 @@ def test_runs_are_logged_beside_the_reference_with_what_differs(tmp_path, monkey
     def rows(table: str) -> list[list[str]]:
         return [re.split(r" {2,}", line.strip()) for line in table.splitlines()]
 
-    first = training.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456)
+    first = runs.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456)
     assert rows(first) == [["accuracy"], ["run 1", "0.1235"]], "nothing differs yet"
-    assert (
-        training.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456) == first
-    )
-    training.log_run("b", {"epochs": 99}, accuracy=1)
-    second = training.log_run("a", {"epochs": 4, "images": 1200, "new": "x"}, accuracy=0.5)
+    assert runs.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456) == first
+    runs.log_run("b", {"epochs": 99}, accuracy=1)
+    second = runs.log_run("a", {"epochs": 4, "images": 1200, "new": "x"}, accuracy=0.5)
     assert rows(second) == [
         ["epochs", "seed", "new", "accuracy"],
         ["run 1", "3", "1", "0.1235"],
@@ -707,7 +705,7 @@ def test_runs_are_logged_beside_the_reference_with_what_differs(tmp_path, monkey
     log.write_text(log.read_text().replace("99}", "99") + "damaged\n[]\n1\n")
     reference = {"experiment": "a", "settings": {"images": 25000}, "scores": {"accuracy": 0.6}}
     (tmp_path / "reference.jsonl").write_text(json.dumps(reference))
-    third = rows(training.log_run("a", {"images": 1300}, most=1, accuracy=0.7))
+    third = rows(runs.log_run("a", {"images": 1300}, most=1, accuracy=0.7))
     assert third[0] == ["images", "accuracy"]
     assert third[1:] == [["reference", "25,000", "0.6"], ["run 3", "1,300", "0.7"]]
 
@@ -715,4 +713,4 @@ def test_runs_are_logged_beside_the_reference_with_what_differs(tmp_path, monkey
 def test_a_log_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(training, "RUNS", tmp_path / "file" / "runs")
     (tmp_path / "file").write_text("in the way")
-    assert "run 1" in training.log_run("a", {}, accuracy=0.5)
+    assert "run 1" in runs.log_run("a", {}, accuracy=0.5)

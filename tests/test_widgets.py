@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import FER_CLASSES, TutorialError, class_colours, faces, widgets
-from helpers.evaluation import ModelFile
-from helpers.training import save_model
+from app import widgets
+from helpers import FER_CLASSES, TutorialError, class_colours, faces
+from helpers.choose import ModelFile
+from helpers.models import save_model
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +124,13 @@ def test_the_other_network_answers_the_same_picture_and_is_announced(box, model_
 
 
 def test_each_network_is_made_faster_once(box, model_files, monkeypatch):
-    made, real = [], widgets.evaluation.load_faster
+    made, real = [], widgets.evaluation.load_litert
 
-    def load_faster(path, classes):
+    def load_litert(path, classes):
         made.append(real(path, classes)[0])
         return made[-1], {"classes": classes}
 
-    monkeypatch.setattr(widgets.evaluation, "load_faster", load_faster)
+    monkeypatch.setattr(widgets.evaluation, "load_litert", load_litert)
     for name in ("bright", "dark", "bright"):
         box.picker.value = name
     assert len(made) == 1

@@ -18,13 +18,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from score_shipped import file_hash, read_metrics, weakest  # noqa: E402
+from score_shipped import file_hash, read_metrics, weakest
 
-from helpers import FER_CLASSES, MODELS, SEED, TutorialError, plots  # noqa: E402
-from helpers.evaluation import Calibration, predict  # noqa: E402
-from helpers.faces import classify, find_faces, portraits  # noqa: E402
-from helpers.toy_faces import draw_faces  # noqa: E402
-from helpers.training import load_history, load_model  # noqa: E402
+from fetch.toy_faces import draw_faces
+from helpers import FER_CLASSES, MODELS, SEED, TutorialError, plots
+from helpers.callbacks import load_history
+from helpers.evaluation import Calibration, predict
+from helpers.faces import classify, find_faces, portraits
+from helpers.models import load_model
 
 PREDICTION = ROOT / "benchmarks" / "results" / "prediction.json"
 
@@ -175,7 +176,7 @@ def main() -> None:
     parser.add_argument("--toy-model", type=Path, help="trained on toy faces; adds three of them")
     options = parser.parse_args()
     plt.switch_backend("Agg")  # files only, also where there is no screen
-    assets = ROOT / "assets"
+    assets = ROOT / "docs" / "assets"
     model_file, metrics_file = MODELS / "emotion_cnn.keras", MODELS / "emotion_cnn.metrics.json"
     draw(model_file, metrics_file, assets, options.toy_model)
     print(f"Drawn into {assets.name}/.")

@@ -22,8 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import TutorialError, replacing  # noqa: E402
-from helpers.sources import DAMAGED, Source, opened, prepare  # noqa: E402
+from fetch.sources import DAMAGED, Source, opened, prepare
+from helpers import TutorialError, replacing
 
 # Not copied: what a computer makes for itself, and .git, whose settings may hold a password.
 OWN = {".git", ".venv", "build", "runs", "dataset", "wheels"}

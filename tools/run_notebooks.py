@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import BUILD, TutorialError, profile  # noqa: E402
+from helpers import BUILD, TutorialError, profile
 
 
 class NotebookError(Exception):

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import RUNS, TutorialError, replacing  # noqa: E402
-from tools.navigation import lessons  # noqa: E402
-from tools.run_notebooks import (  # noqa: E402
+from helpers import RUNS, TutorialError, replacing
+from tools.navigation import lessons
+from tools.run_notebooks import (
     NotebookError,
     execute,
     kernel_environment,
@@ -184,7 +184,7 @@ def clean(notebook: NotebookNode, name: str) -> NotebookNode:
 
 def keep_reference_runs(log: Path, reference: Path) -> None:
     """Make the last run of each experiment the reference that learners see beside theirs."""
-    from helpers.training import logged_runs
+    from helpers.runs import logged_runs
 
     last = {run["experiment"]: run for path in (reference, log) for run in logged_runs(path)}
     if last:
@@ -209,8 +209,8 @@ def set_aside(runs: Path) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     import nbformat
 
-    from helpers.data import load_dataset
-    from helpers.training import REFERENCE_RUNS
+    from fetch.loading import load_dataset
+    from helpers.runs import REFERENCE_RUNS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="all lessons, if none is named")

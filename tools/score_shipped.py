@@ -21,10 +21,20 @@ from scipy.special import softmax
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import MODELS, TutorialError, evaluation  # noqa: E402
-from helpers.data import Dataset, copies_of, halves, load, load_dataset  # noqa: E402
-from helpers.recipe import shipped_split  # noqa: E402
-from helpers.training import indented, load_model, replacing  # noqa: E402
+from fetch.loading import load, load_dataset
+from helpers import (
+    MODELS,
+    TutorialError,
+    evaluation,
+    replacing,
+)
+from helpers.data import (
+    Dataset,
+    clean_split,
+    copies_of,
+)
+from helpers.fer2013 import halves
+from helpers.models import indented, load_model
 
 PARTS = {
     "private": "private half of the test set",
@@ -90,7 +100,7 @@ def find_temperature(model, info: dict, data: Dataset) -> dict:
     """
     if "temperature" in info:
         return {"value": float(info["temperature"]), "from": "the model's sidecar"}
-    check = shipped_split(data.train)[1]
+    check = clean_split(data.train)[1]
     given = evaluation.predict(model, check.images)
     accuracy = float(np.mean(given.argmax(axis=1) == check.labels))
     stated = info.get("validation", {}).get("accuracy", accuracy)
@@ -289,7 +299,7 @@ def results(metrics: dict) -> str:
             f"([log](models/README.md#log)). Its 95% interval on the whole test set, {figure(low)} "
             f"to {figure(high)}, {lead} the best of the others there, {figure(best)}.",
             f"![The confusion matrix of the shipped network: {a} and {b} are found least often]"
-            "(assets/confusion_matrix.png)",
+            "(docs/assets/confusion_matrix.png)",
         ]
     )
 

@@ -17,10 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import RUNS, TutorialError  # noqa: E402
-from helpers.data import load, load_dataset  # noqa: E402
-from helpers.recipe import SHIPPED, Recipe, answers, shipped_split, train_recipe  # noqa: E402
-from helpers.training import describe, load_model, save_model  # noqa: E402
+from fetch.loading import load, load_dataset
+from helpers import RUNS, TutorialError
+from helpers.data import clean_split
+from helpers.models import describe, load_model, save_model
+from helpers.recipe import SHIPPED, Recipe, teacher_probabilities, train_recipe
 
 TEACHER = replace(SHIPPED, epochs=46, small=28, decay=14, mixup=0.0, teacher=0.0)
 
@@ -48,7 +49,7 @@ def main() -> None:
         raise TutorialError("--epochs must be 1 or more.")
 
     data = load(options.data) if options.data else load_dataset()
-    learn, check = shipped_split(data.train)
+    learn, check = clean_split(data.train)
     n_classes = len(data.classes)
     kept = RUNS / "shipped_teacher.keras"
     if options.teacher or kept.exists():
@@ -61,7 +62,7 @@ def main() -> None:
         teacher.save(kept)
         state.unlink()
     recipe, state = shortened(SHIPPED, options.epochs), RUNS / "shipped.npz"
-    soft = answers(teacher, learn.images)
+    soft = teacher_probabilities(teacher, learn.images)
     print("The network:")
     model, history = train_recipe(recipe, learn, check, n_classes, state=state, teacher=soft)
     accuracy, loss = (history.log[f"val_{name}"][-1] for name in ("accuracy", "loss"))

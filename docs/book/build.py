@@ -19,13 +19,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from helpers import BUILD, TutorialError  # noqa: E402
-from tools.navigation import CONTENTS, lessons  # noqa: E402
+from helpers import BUILD, TutorialError
+from tools.navigation import CONTENTS, lessons
 
-CONFIG = ROOT / "book" / "_config.yml"
+CONFIG = ROOT / "docs" / "book" / "_config.yml"
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # an output that shows nothing without a kernel
 # A link or a picture; code comes first, because what looks like a link in it is none.
@@ -61,7 +61,7 @@ def contents(root: Path = ROOT) -> dict:
         below = {"sections": [entry(exercises, "Exercises")]} if exercises.is_file() else {}
         course.append(entry(path) | below)
     solutions = sorted((notebooks / "solutions").glob("*.ipynb"))
-    pages = ("README", "INSTRUCTORS", "TROUBLESHOOTING", "CONTRIBUTING", "app/README")
+    pages = ("README", "docs/instructors", "docs/troubleshooting", "CONTRIBUTING", "app/README")
     around = [(root / f"{name}.md", "The project" if name == "README" else "") for name in pages]
     around += [(root / folder / "README.md", "") for folder in ("dataset", "models")]
     measured = sorted(root.glob("benchmarks/results/*.md"))

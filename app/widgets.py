@@ -18,7 +18,16 @@ import traitlets
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
-from helpers import FER_CLASSES, TutorialError, class_colours, data, evaluation, faces, plots
+from app import classifier
+from helpers import (
+    FER_CLASSES,
+    TutorialError,
+    choose,
+    class_colours,
+    faces,
+    pictures,
+    plots,
+)
 
 MOST_PICTURES, MOST_FACES = 20, 10  # shown at once
 MOST_BYTES = 8_000_000  # of a file or a frame: a message to the kernel holds 10 MiB
@@ -29,7 +38,7 @@ _ROW = {"flex_flow": "row wrap", "align_items": "center"}
 _HERE = Path(__file__).parent
 
 Samples = Mapping[str, Pillow.Image]  # by name
-Models = Sequence[evaluation.ModelFile]
+Models = Sequence[choose.ModelFile]
 
 PURPOSE = (
     "For your own face or those of volunteers, never to judge people: a face shows an "
@@ -83,7 +92,7 @@ def result_html(name: str, source, model, classes: Sequence[str], whole: bool = 
     Args:
         name: what to call the picture.
         source: an RGB picture (PIL), the bytes of a file in any format, or why there are none.
-        model, classes: a network, or `evaluation.faster` of it, and its outputs' names.
+        model, classes: a network, or `classifier.to_litert` of it, and its outputs' names.
         whole: take the whole picture for the face instead of searching.
     """
     try:
@@ -109,7 +118,7 @@ def result_html(name: str, source, model, classes: Sequence[str], whole: bool = 
 def _open(source: Pillow.Image | bytes | TutorialError) -> Pillow.Image:
     if isinstance(source, Exception):
         raise source
-    return source if isinstance(source, Pillow.Image) else data.open_picture(source)
+    return source if isinstance(source, Pillow.Image) else pictures.open_picture(source)
 
 
 def explain(error: Exception) -> str:
@@ -135,7 +144,7 @@ class Networks:
     """
 
     def __init__(self, models: Models | None = None):
-        models = evaluation.model_for_photographs() if models is None else models
+        models = choose.model_for_photographs() if models is None else models
         options = [(_describe(file), file) for file in models] or [("none found", None)]
         self.chooser = ipywidgets.Dropdown(
             options=options, description="Network", style=_WIDE, layout={"width": "auto"}
@@ -151,7 +160,7 @@ class Networks:
         path = self.path
         with self._lock:
             if path not in self._loaded:
-                self._loaded[path] = evaluation.load_faster(path, FER_CLASSES)
+                self._loaded[path] = classifier.load_litert(path, FER_CLASSES)
             return self._loaded[path]
 
     @property
@@ -167,7 +176,7 @@ class Networks:
         return self.chooser.value is None or self.path in self._loaded
 
 
-def _describe(file: evaluation.ModelFile) -> str:
+def _describe(file: choose.ModelFile) -> str:
     words = [file.origin]
     if "data" in file.info:
         words.append(f"trained on {file.info['data']['name']}")
@@ -260,7 +269,7 @@ class Webcam(anywidget.AnyWidget):
     def _answer(self, buffers) -> dict:
         if not buffers or len(buffers[0]) > MOST_BYTES:
             raise TutorialError("This frame is empty or too large: stop the webcam, start again.")
-        frame = data.open_picture(bytes(buffers[0]), max_side=640)
+        frame = pictures.open_picture(bytes(buffers[0]), max_side=640)
         found = [faces.whole_image(frame)] if self.whole else faces.find_faces(frame, live=True)
         found = found[:MOST_FACES]
         self.on = True
@@ -418,8 +427,8 @@ class Teacher(ipywidgets.VBox):
                 raise TutorialError(f"Two are named “{own.name}”: change one of them.")
         self._say("Training …")
         self.webcam.wait("Training …")
-        from helpers.network import own_classifier  # TensorFlow comes with these two
-        from helpers.training import load_model
+        from app.teach import own_classifier  # TensorFlow comes with these two
+        from helpers.models import load_model
 
         start, crops = time.perf_counter(), [own.crops for own in used]
         model, _ = load_model(self.webcam.networks.path, FER_CLASSES)

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import stat
-import sys
 import threading
 import zipfile
 import zlib
@@ -308,7 +307,7 @@ def _real_images(dataset: Path, download: bool | None) -> Source | None:
 
 
 def _toy_faces(folder: Path) -> Source:
-    from helpers import toy_faces
+    from fetch import toy_faces
 
     note = ", toy faces drawn by this project, not photographs"
     with suppress(OSError, ValueError, KeyError, TutorialError):  # then they are drawn again
@@ -316,12 +315,3 @@ def _toy_faces(folder: Path) -> Source:
             return _checked(folder, "toy", note)
     toy_faces.write_toy_faces(folder)
     return _checked(folder, "toy", note)
-
-
-if __name__ == "__main__":
-    from helpers.data import load_dataset
-
-    try:
-        load_dataset(download=True)
-    except TutorialError as error:
-        sys.exit(str(error))

@@ -1,0 +1,62 @@
+"""The log of what was trained, and a table of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from helpers import (
+    ROOT,
+    RUNS,
+)
+
+REFERENCE_RUNS = ROOT / "benchmarks" / "results" / "reference_runs.jsonl"
+
+
+def logged_runs(path: Path, experiment: str = "") -> list[dict]:
+    """Return the runs in a log, of one experiment or of all; a damaged line is left out."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                run = json.loads(line)
+                whole = isinstance(run["settings"], dict) and isinstance(run["scores"], dict)
+                if whole and experiment in ("", run["experiment"]):
+                    found.append(run)
+    return found
+
+
+def log_run(experiment: str, settings: Mapping, most: int = 6, **scores: float) -> str:
+    """Note a run in runs/log.jsonl, and return a table of it, earlier ones and the reference.
+
+    Args:
+        experiment: runs of the same experiment stand in one table.
+        settings: by name; the table has those in which its runs differ.
+        most: how many of the last runs it has, besides the reference.
+        scores: what came out.
+    """
+    scores = {name: round(float(value), 4) for name, value in scores.items()}
+    run = {"experiment": experiment, "settings": dict(settings), "scores": scores}
+    run, path = json.loads(json.dumps(run, default=str)), RUNS / "log.jsonl"
+    runs = logged_runs(path, experiment)
+    if str(run) != str(*runs[-1:]):  # the same cell, run again without a change
+        runs.append(run)
+        with contextlib.suppress(OSError):  # no reason to lose what the cell has computed
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{json.dumps(run)}\n")  # also below a line that was cut off
+    titles = [f"run {n}" for n in range(1, len(runs) + 1)]
+    rows = dict(zip(["reference"], logged_runs(REFERENCE_RUNS, experiment)[-1:], strict=False))
+    rows |= dict(zip(titles[-most:], runs[-most:], strict=True))
+    names = dict.fromkeys(name for row in rows.values() for name in row["settings"])
+    varied = [n for n in names if len({str(row["settings"].get(n)) for row in rows.values()}) > 1]
+    table = [["", *varied, *scores]]
+    for title, row in rows.items():
+        values = [row["settings"].get(name, "") for name in varied]
+        table.append([title, *values, *(row["scores"].get(name, "") for name in scores)])
+    cells = [[f"{v:,}" if type(v) is int else f"{v}" for v in row] for row in table]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (zip(row, widths, strict=True) for row in cells)
+    return "\n".join("  ".join(f"{v:>{w}}" for v, w in line) for line in lines)
