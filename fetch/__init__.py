@@ -1,8 +1,13 @@
 """Gets what a lesson needs: the images, or toy faces in their place, and borrowed weights.
 
-sources    finds the images, unpacks or downloads them
-loading    reads them into memory
+tables     reads FER-2013 as a table
+archives   unpacks a zip, a tar or a table into a folder of pictures
+folders    finds splits and classes in such a folder
+staging    makes a folder all at once, or not at all
+kaggle     downloads FER-2013
 toy_faces  draws faces where there are no photographs
+sources    decides which of all these are taken
+loading    reads the images into memory
 imagenet   gets the weights of a network that has learnt from ImageNet
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from fetch.sources import STALL_SECONDS, reachable
+from fetch.kaggle import STALL_SECONDS, reachable
 from helpers import TutorialError
 from helpers.networks import WEIGHTS
 

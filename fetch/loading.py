@@ -7,71 +7,106 @@ from pathlib import Path
 
 import numpy as np
 
-from fetch.sources import DAMAGED, Source, locate, opened, prepare
+from fetch.sources import Source, locate, prepare
 from helpers import IMAGE_SIZE, TutorialError
-from helpers.data import Dataset, Split, _fingerprint, grouped_split
-from helpers.fer2013 import NAMES, _judge
+from helpers.data import Dataset, Split, fingerprint, grouped_split
+from helpers.fer2013 import NAMES, judge
 from helpers.pictures import open_picture, to_input
 
 
 def load(
-    path: str | Path | Source, bare_as: str = "train", classes: Sequence[str] | None = None
+    path: str | Path | Source,
+    bare_as: str = "train",
+    classes: Sequence[str] | None = None,
+    pad: bool = False,
+    by_subject: bool = False,
 ) -> Dataset:
     """Load all images into memory; files that cannot be used are listed in `problems`.
 
     Args:
         path: what `locate` takes, or what `prepare` gave.
         bare_as: what bare class folders are: "test" makes all of them test images, "train"
-            cuts off a fifth as test images.
+            cuts off a fifth as test images. With "test" there need be no training images.
         classes: the classes that labels number, where the folders do not define them.
+        pad: whether images that are not square are kept whole, between bars.
+        by_subject: whether that fifth is cut between the folders below the classes.
 
     Raises:
         TutorialError: if a class of the training images, or the test set, has no usable image.
     """
+    layout = (path if isinstance(path, Source) else locate(path)).layout
+    splits = {(split or bare_as): folders for split, folders in layout.splits.items()}
+    names = tuple(classes or sorted(splits.get("train") or next(iter(splits.values()))))
+    if bare_as == "train":
+        _check_train(splits, names)
+    if unknown := sorted(set().union(*splits.values()) - set(names)):
+        raise TutorialError(f"{unknown[0]}/ is none of the classes {', '.join(names)}.")
+    problems = [f"{file} is no picture and was skipped." for file in layout.strays]
+    sizes: list[tuple[int, int]] = []
+    parts = {split: _read(split, splits[split], names, pad, problems, sizes) for split in splits}
+    notes = [*layout.notes, _completed(parts, by_subject), _resized(sizes, pad)]
+    given = [parts[split] for split in ("train", "test", "validation") if split in parts]
+    mark = fingerprint(names, *given)
+    kind, verdict = judge(names, *given[:2], layout.is_toy, mark)
+    return Dataset(
+        name=NAMES[kind],
+        kind=kind,
+        classes=names,
+        train=parts["train"],
+        test=parts["test"],
+        validation=parts.get("validation"),
+        problems=tuple(problems),
+        verdict=verdict,
+        fingerprint=mark,
+        notes=tuple(filter(None, notes)),
+    )
+
+
+def load_dataset(
+    download: bool | None = None, pad: bool = False, by_subject: bool = False
+) -> Dataset:
+    """Get the images ready, load them, and print what they are in a few lines."""
+    source = prepare(download=download)
+    print(source.message)
+    data = load(source, pad=pad, by_subject=by_subject)
+    print(data.verdict, *data.notes, sep="\n")
+    if data.problems:
+        print(f"Notes on files: {len(data.problems)} (data.problems); {data.problems[0]}")
+    return data
+
+
+def _check_train(splits: dict, names: Sequence[str]) -> None:
+    if "train" not in splits:
+        raise TutorialError(f"There are images in {', '.join(splits)}/, but none in train/.")
+    if len(names) < 2:
+        raise TutorialError(f"There must be at least two class folders, and is only {names[0]}/.")
+
+
+def _read(
+    split: str, folders: dict, names: Sequence[str], pad: bool, problems: list, sizes: list
+) -> Split:
+    """Return the images of a split; append to `problems`, and to `sizes` those not 48×48."""
     from tqdm.auto import tqdm
 
-    source = path if isinstance(path, Source) else locate(path)
-    sizes, rows = [], {"train": [], "test": []}
-    with opened(source) as (tree, read):
-        splits = {(split or bare_as): folders for split, folders in tree.splits.items()}
-        names = tuple(classes or sorted(splits.get("train") or splits["test"]))
-        if unknown := sorted(set().union(*splits.values()) - set(names)):
-            raise TutorialError(f"{unknown[0]}/ is none of the classes {', '.join(names)}.")
-        problems = [
-            f"{file} is no image in a class folder and was skipped." for file in tree.strays
-        ]
-        todo = [
-            (split, label, file)
-            for split, folders in splits.items()
-            for label, name in enumerate(names)
-            for file in folders.get(name, ())
-        ]
-        bar = tqdm(todo, "Loading images", unit=" files", delay=2, mininterval=0.5, leave=False)
-        for split, label, file in bar:
-            try:
-                picture = open_picture(read(file))
-            except (TutorialError, OSError, *DAMAGED) as error:
-                problems.append(f"{file} was skipped: {error}")
-                continue
-            if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
-                sizes.append(f"{file} is not {IMAGE_SIZE}×{IMAGE_SIZE} pixels and was resized.")
-            rows[split].append((to_input(picture), label, "/".join(file.split("/")[-2:])))
-    for split in splits:
-        empty = set(range(len(names))) - {label for _, label, _ in rows[split]}
-        if len(empty) == len(names) or (empty and split == "train" and not classes):
-            raise TutorialError(f"{names[min(empty)]} has no {split} image: {problems[-1]}")
-    train, test = map(_stack, rows.values())
-    if "" in tree.splits and bare_as == "train":
-        train, test = grouped_split(train, 0.2)
-    if len(sizes) > 10:
-        sizes = [f"{len(sizes)} images are of other sizes and were resized, such as {sizes[0]}"]
-    fingerprint = _fingerprint(names, train, test)
-    kind, verdict = _judge(names, train, test, tree.is_toy, fingerprint)
-    problems = (*problems, *sizes)
-    return Dataset(NAMES[kind], kind, names, train, test, problems, verdict, fingerprint)
-
-
-def _stack(rows: list[tuple[np.ndarray, int, str]]) -> Split:
+    files = [
+        (label, path, file)
+        for label, name in enumerate(names)
+        for path, file in sorted(folders.get(name, {}).items(), key=lambda item: item[1])
+    ]
+    rows, trouble = [], {}
+    for label, path, file in tqdm(files, f"Loading {split}", unit=" files", delay=2, leave=False):
+        try:
+            picture = open_picture(path.read_bytes())
+        except (TutorialError, OSError) as error:
+            trouble[label] = f"{split}/{file} was skipped: {error}"
+            problems.append(trouble[label])
+            continue
+        if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
+            sizes.append(picture.size)
+        rows.append((to_input(picture, pad), label, file))
+    for label in sorted(trouble.keys() - {label for _, label, _ in rows}):
+        if split == "train" or not rows:
+            raise TutorialError(f"{names[label]} has no {split} image: {trouble[label]}")
     return Split(
         np.array([image for image, _, _ in rows], np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE),
         np.array([label for _, label, _ in rows], np.int64),
@@ -79,12 +114,32 @@ def _stack(rows: list[tuple[np.ndarray, int, str]]) -> Split:
     )
 
 
-def load_dataset(download: bool | None = None) -> Dataset:
-    """Get the images ready, load them, and print what they are in up to three lines."""
-    source = prepare(download=download)
-    print(source.message)
-    data = load(source)
-    print(data.verdict)
-    if data.problems:
-        print(f"Notes on files: {len(data.problems)} (data.problems); {data.problems[0]}")
-    return data
+def _completed(parts: dict[str, Split], by_subject: bool) -> str:
+    """Give `parts` training and test images where folders are missing; say what was done."""
+    parts.setdefault("train", next(iter(parts.values())).take(np.arange(0)))
+    if "test" in parts:
+        return ""
+    if "validation" in parts:
+        parts["test"] = parts["validation"]
+        return (
+            f"There is no test/: figures are those of the {len(parts['test']):,} validation "
+            "images, which also choose the best epoch, so they are a little too good."
+        )
+    parts["train"], parts["test"] = grouped_split(parts["train"], 0.2, by_subject=by_subject)
+    return (
+        f"There is no test/: a fifth, {len(parts['test']):,} images, is kept aside as test "
+        "images, the same ones each time."
+    )
+
+
+def _resized(sizes: list[tuple[int, int]], pad: bool) -> str:
+    if not sizes:
+        return ""
+    text = f"{len(sizes):,} images are of other sizes and were made {IMAGE_SIZE}×{IMAGE_SIZE}"
+    oblong = sum(width != height for width, height in sizes)
+    if oblong and pad:
+        text += f"; {oblong:,} of them are not square and got bars"
+    elif oblong:
+        text += f"; {oblong:,} of them are not square and lost their sides: to keep these, use "
+        text += "--pad or `pad=True`"
+    return text + "."

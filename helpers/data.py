@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import train_test_split
 
 from helpers import SEED
@@ -14,7 +16,10 @@ from helpers import SEED
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (n,48,48), labels int64 (n,), and files like "angry/Training_1.jpg" (n,)."""
+    """Images uint8 (n,48,48), labels int64 (n,), and files like "angry/Training_1.jpg" (n,).
+
+    A folder between the two is the subject, who is the same in all files that name it.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -40,16 +45,18 @@ class Dataset:
     problems: tuple[str, ...]  # one sentence per file that is not as it should be
     verdict: str  # one sentence: is this the true FER-2013, and why not
     fingerprint: str  # 16 hexadecimal digits; the same images and labels give the same
+    validation: Split | None = None  # where a folder was made for it
+    notes: tuple[str, ...] = ()  # at most five sentences: what was taken, and what left aside
 
 
 def _digests(images: np.ndarray) -> list[bytes]:
     return [hashlib.sha256(image.tobytes()).digest() for image in images]
 
 
-def _fingerprint(classes: Sequence[str], train: Split, test: Split) -> str:
-    """Return a hash that depends on classes, labels and pixels, not on names or order."""
+def fingerprint(classes: Sequence[str], *splits: Split) -> str:
+    """Return 16 hexadecimal digits that classes, labels and pixels decide, not names or order."""
     total = hashlib.sha256("\0".join(classes).encode())
-    for part in (train, test):
+    for part in splits:
         total.update(b"\0\0")
         for label, digest in sorted(zip(part.labels.tolist(), _digests(part.images), strict=True)):
             total.update(label.to_bytes(4, "little") + digest)
@@ -68,13 +75,28 @@ def copies_of(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.array([key in known for key in _digests(images)], bool)
 
 
-def grouped_split(split: Split, fraction: float = 0.1, seed: int = SEED) -> tuple[Split, Split]:
+def subject_groups(split: Split) -> np.ndarray:
+    """Like `duplicate_groups`, and the images of one subject have one number too: (n,)."""
+    copies = duplicate_groups(split.images)
+    folders = ["/".join(file.split("/")[1:-1]) or file for file in split.files]
+    subjects = copies.max() + 1 + np.unique(folders, return_inverse=True)[1]
+    size = subjects.max() + 1
+    links = coo_array((np.ones(len(split)), (copies, subjects)), shape=(size, size))
+    return connected_components(links, directed=False)[1][copies]
+
+
+def grouped_split(
+    split: Split, fraction: float = 0.1, seed: int = SEED, by_subject: bool = False
+) -> tuple[Split, Split]:
     """Cut off about `fraction` of every class; identical images stay together.
+
+    With `by_subject` all images of one subject stay together too; then of all images together
+    about `fraction` is cut off.
 
     Returns:
         The larger part and the part cut off. A class with two different images is in both.
     """
-    groups = duplicate_groups(split.images)
+    groups = subject_groups(split) if by_subject else duplicate_groups(split.images)
     _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
     rng, held = np.random.default_rng(seed), np.zeros(len(first), bool)
     for label in np.unique(split.labels):
@@ -85,6 +107,15 @@ def grouped_split(split: Split, fraction: float = 0.1, seed: int = SEED) -> tupl
         held[members[: min(max(number, 1), len(members) - 1)]] = True
     mask = held[groups]
     return split.take(~mask), split.take(mask)
+
+
+def learning_split(
+    data: Dataset, fraction: float = 0.1, seed: int = SEED, by_subject: bool = False
+) -> tuple[Split, Split]:
+    """Return training and validation images: as the folders have it, or else cut off."""
+    if data.validation is not None:
+        return data.train, data.validation
+    return grouped_split(data.train, fraction, seed, by_subject)
 
 
 def subset(split: Split, n: int, seed: int = SEED) -> Split:

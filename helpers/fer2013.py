@@ -25,10 +25,10 @@ NAMES = {
 }
 
 
-def _judge(
+def judge(
     classes: tuple[str, ...], train: Split, test: Split, is_toy: bool, fingerprint: str
 ) -> tuple[str, str]:
-    """Return the kind of a data set and one sentence about what it is."""
+    """Return the kind of a data set, a key of NAMES, and one sentence about what it is."""
     if is_toy:
         return "toy", "These are toy faces, drawn by this project, not photographs."
     if fingerprint == FER_FINGERPRINT:
@@ -41,26 +41,7 @@ def _judge(
         return "own", (
             "These are not FER-2013 but your own images, though the classes have the same names."
         )
-    reasons = []
-    for split, part in (("train", train), ("test", test)):
-        counts = np.bincount(part.labels, minlength=len(classes))
-        for name, count, wanted in zip(classes, counts, FER_COUNTS[split], strict=True):
-            if count != wanted:
-                reasons.append(f"{split}/{name}/ has {count:,} images where {wanted:,} belong")
-    if len(reasons) > 3:
-        reasons[3:] = [f"{len(reasons) - 3} more classes have wrong counts"]
-    # Pillow counts shades many times as fast as NumPy.
-    pixels = np.concatenate([train.images, test.images]).reshape(-1, IMAGE_SIZE)
-    share, shades = np.array(Image.fromarray(pixels).histogram()) / pixels.size, np.arange(256)
-    mean = share @ shades
-    deviation = (share @ (shades - mean) ** 2) ** 0.5
-    for title, value, wanted, tolerance in (
-        ("the mean", mean, 129.38, 0.5),
-        ("the standard deviation", deviation, 65.08, 0.5),
-        ("the percentage at 255", 100 * share[255], 0.81, 0.2),
-    ):
-        if abs(value - wanted) > tolerance:
-            reasons.append(f"{title} of its pixels is {value:.1f} where {wanted:.1f} belongs")
+    reasons = [*_other_counts(train, test), *_other_pixels(train, test)]
     if reasons:
         return "altered", (
             f"This is not the true FER-2013 but an altered copy: {'; '.join(reasons)}."
@@ -69,6 +50,35 @@ def _judge(
         "This is FER-2013 by its counts and pixel statistics, but not pixel for pixel: "
         "perhaps it was saved again."
     )
+
+
+def _other_counts(train: Split, test: Split) -> list[str]:
+    reasons = []
+    for split, part in (("train", train), ("test", test)):
+        counts = np.bincount(part.labels, minlength=len(FER_CLASSES))
+        for name, count, wanted in zip(FER_CLASSES, counts, FER_COUNTS[split], strict=True):
+            if count != wanted:
+                reasons.append(f"{split}/{name}/ has {count:,} images where {wanted:,} belong")
+    if len(reasons) > 3:
+        reasons[3:] = [f"{len(reasons) - 3} more classes have wrong counts"]
+    return reasons
+
+
+def _other_pixels(train: Split, test: Split) -> list[str]:
+    # Pillow counts shades many times as fast as NumPy.
+    pixels = np.concatenate([train.images, test.images]).reshape(-1, IMAGE_SIZE)
+    share, shades = np.array(Image.fromarray(pixels).histogram()) / pixels.size, np.arange(256)
+    mean = share @ shades
+    measured = (
+        ("the mean", mean, 129.38, 0.5),
+        ("the standard deviation", (share @ (shades - mean) ** 2) ** 0.5, 65.08, 0.5),
+        ("the percentage at 255", 100 * share[255], 0.81, 0.2),
+    )
+    return [
+        f"{title} of its pixels is {value:.1f} where {wanted:.1f} belongs"
+        for title, value, wanted, tolerance in measured
+        if abs(value - wanted) > tolerance
+    ]
 
 
 def halves(test: Split) -> dict[str, Split]:

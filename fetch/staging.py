@@ -1,0 +1,52 @@
+"""Makes a folder all at once: whoever is killed in the middle leaves nothing that counts."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+
+def make_folder(target: Path, fill: Callable[[Path], None]) -> Path:
+    """Let `fill` write a new folder and put it at `target` in one step; return `target`.
+
+    Of several processes one does the work, the others wait for it. What `fill` raises is raised,
+    and then nothing is left.
+    """
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target.parent):
+            if not target.exists():  # else another process has made it meanwhile
+                for left in target.parent.glob(".part-*"):  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                with tempfile.TemporaryDirectory(
+                    prefix=".part-", dir=target.parent, ignore_cleanup_errors=True
+                ) as private:
+                    new = Path(private, target.name)
+                    fill(new)
+                    new.rename(target)
+    return target
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder: SQLite's lock is one on every system.
+
+    It ends with its process, however that ends.
+    """
+    with closing(sqlite3.connect(folder / ".lock", timeout=0.5, isolation_level=None)) as lock:
+        told = False
+        while True:
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+                break
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise OSError(f"{folder.name} cannot be written") from error
+            if not told:
+                print("Another program is getting the images ready; waiting for it ...")
+                told = True
+        yield
