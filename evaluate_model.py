@@ -25,6 +25,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "all test images (default: what TUTORIAL_DATASET or dataset/ holds)",
     )
     parser.add_argument(
+        "--pad", action="store_true", help="keep pictures that are not square whole, between bars"
+    )
+    parser.add_argument(
+        "--by-subject",
+        action="store_true",
+        help="where the model was trained so on the same folder, without test/",
+    )
+    parser.add_argument(
         "--split",
         choices=("test", "private", "public"),
         default="test",
@@ -56,6 +64,27 @@ def relabel(dataset, classes: tuple[str, ...], model_name: str):
     return replace(dataset, classes=classes, train=train, test=test)
 
 
+def unseen(dataset, info: dict, by_subject: bool):
+    """Return the data set without what the model has learnt from, where that can be told.
+
+    Bare class folders are all test images, unless a model was trained on these very folders: it
+    did not see a fifth of them, the same one each time.
+    """
+    from dataclasses import replace
+
+    from helpers.data import fingerprint, grouped_split
+
+    if not len(dataset.train):
+        train, test = grouped_split(dataset.test, 0.2, by_subject=by_subject)
+        if info.get("data", {}).get("fingerprint") == fingerprint(dataset.classes, train, test):
+            print(
+                f"The model learnt from these folders: only the {len(test):,} images that were "
+                "kept aside are scored."
+            )
+            return replace(dataset, train=train, test=test)
+    return dataset
+
+
 def run(options: argparse.Namespace) -> tuple[dict, str]:
     """Return the result for --json, and the same as text with intervals.
 
@@ -69,8 +98,9 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
         model, info = models.load_model(path)  # before many images are loaded for nothing
     source = sources.locate(options.data) if options.data else sources.prepare()
     print(source.message)
-    dataset = loading.load(source, bare_as="test")
-    print(dataset.verdict, *dataset.problems[:5], sep="\n")
+    reading = {"pad": options.pad, "by_subject": options.by_subject}
+    dataset = loading.load(source, bare_as="test", **reading)
+    print(dataset.verdict, *dataset.notes, *dataset.problems[:5], sep="\n")
     if path is None:
         if not (found := choose.candidates(dataset)):
             raise TutorialError(
@@ -83,6 +113,7 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
         same = len(dataset.classes) == model.output_shape[-1]
         classes = dataset.classes if same else FER_CLASSES
         print(f"{path.name} does not name its classes; taking them for {', '.join(classes)}.")
+    dataset = unseen(dataset, info, options.by_subject)
     dataset = relabel(dataset, tuple(classes), path.name)
     seen = info.get("data", {})
     if seen and "toy" in (seen["kind"], dataset.kind) and seen["kind"] != dataset.kind:

@@ -18,12 +18,13 @@ def expand(names: list[str]) -> list[Path]:
     Windows hands patterns such as *.jpg over as they are. What matches nothing is kept, so that
     it is reported by name.
     """
+    from helpers.pictures import is_picture
+
     paths = []
     for name in names:
         path = Path(name)
         if path.is_dir():
-            suffixes = Image.registered_extensions()
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+            inside = sorted(file for file in path.iterdir() if is_picture(file.name))
             paths += inside or [path]
         elif path.exists():
             paths.append(path)

@@ -27,6 +27,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "(default: what TUTORIAL_DATASET or dataset/ holds)",
     )
     parser.add_argument(
+        "--pad", action="store_true", help="keep pictures that are not square whole, between bars"
+    )
+    parser.add_argument(
+        "--by-subject",
+        action="store_true",
+        help="never split the pictures of one folder below a class, such as those of one person",
+    )
+    parser.add_argument(
         "--epochs",
         type=at_least_one,
         default=40,
@@ -60,19 +68,20 @@ def run(options: argparse.Namespace) -> None:
     from matplotlib.figure import Figure
     from sklearn.metrics import classification_report
 
-    from fetch import loading
+    from fetch import load, load_dataset
     from helpers import augment, data, evaluation, models, networks, plots, sidecar_path, training
 
     output = models.check_output(options.output)
+    reading = {"pad": options.pad, "by_subject": options.by_subject}
     if options.data:
-        dataset = loading.load(options.data)
-        print(dataset.verdict, *dataset.problems[:5], sep="\n")
+        dataset = load(options.data, **reading)
+        print(dataset.verdict, *dataset.notes, *dataset.problems[:5], sep="\n")
         if len(dataset.problems) > 5:
             print(f"... and {len(dataset.problems) - 5} more files like these.")
     else:
-        dataset = loading.load_dataset()
+        dataset = load_dataset(**reading)
     n_classes = len(dataset.classes)
-    learn, check = data.grouped_split(dataset.train, seed=options.seed)
+    learn, check = data.learning_split(dataset, seed=options.seed, by_subject=options.by_subject)
     if options.images:
         learn = data.subset(learn, options.images, seed=options.seed)
     print(f"Training on {len(learn):,} images, choosing the best epoch on {len(check):,} others.")

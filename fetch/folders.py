@@ -50,8 +50,9 @@ def walk(folder: Path) -> Iterator[tuple[str, ...]]:
             below.clear()
             continue
         seen.add(real)
-        below[:] = [n for n in below if not is_junk(n) and not (place / n / "toy.json").exists()]
-        yield from ((*parts, name) for name in ["", *files] if not is_junk(name))
+        below[:] = sorted(name for name in below if not (place / name / "toy.json").exists())
+        below[:] = [name for name in below if not is_junk(name)]
+        yield from ((*parts, name) for name in ["", *sorted(files)] if not is_junk(name))
     if (folder / NOT_UNPACKED).exists():
         for line in (folder / NOT_UNPACKED).read_text("utf-8").splitlines():
             yield tuple(line.split("/"))
@@ -67,8 +68,8 @@ def read_folder(folder: Path, title: str) -> Layout:
     everything = list(walk(folder))
     splits, strays, taken = {}, [], {}
     for split, places in _splits(everything).items():
-        classes = splits[split] = {}
-        for parts, at in _unwrapped(places, set(splits.get("train", ()))):
+        places, classes = _unwrapped(places, set(splits.get("train", ()))), {}
+        for parts, at in places:
             name = unicodedata.normalize("NFC", parts[at])  # macOS takes accents apart
             files = classes.setdefault(name, {})
             if is_picture(parts[-1]):
@@ -78,7 +79,7 @@ def read_folder(folder: Path, title: str) -> Layout:
             elif parts[-1]:
                 strays.append("/".join(parts))
         if split == "train" and taken:
-            _check_full(classes, everything, title)
+            _check_full(classes, places, title)
         splits[split] = {name: files for name, files in classes.items() if files}
     _check(splits, everything, title)
     notes = [_taken(taken), _left_aside(everything, taken, strays), _hints(splits)]
@@ -96,8 +97,8 @@ def _splits(everything: Iterable[tuple[str, ...]]) -> dict[str, list[Place]]:
             bare.append((parts, 0))
             continue
         last = here[0]
-        while last + 1 in here:  # train/train/<class>
-            last += 1
+        while last + 1 in here or (not parts[-1] and split_of(parts[last + 1])):
+            last += 1  # train/train/<class>
         root = roots.setdefault(parts[: here[0]], {})
         root.setdefault(split_of(parts[last]), []).append((parts, last + 1))
     if not roots:
@@ -123,11 +124,11 @@ def _unwrapped(places: list[Place], classes: set[str]) -> list[Place]:
         places = [(parts, at + 1) for parts, at in places if parts[at] in around]
 
 
-def _check_full(classes: dict, everything: list, title: str) -> None:
+def _check_full(classes: dict, places: list[Place], title: str) -> None:
     for name in sorted(name for name, files in classes.items() if not files):
-        inside = [parts for parts in everything if name in parts]
+        inside = [parts for parts, at in places if parts[at] == name]
         raise TutorialError(
-            f"{title}: train/{name}/ holds no images ({_endings(inside)}); fill it or remove it."
+            f"{title}: train/{name}/ holds no images but {_endings(inside)}; fill it or remove it."
             + _heic(inside)
         )
 
@@ -137,21 +138,21 @@ def _check(splits: dict, everything: list, title: str) -> None:
     if not any(splits.values()):
         loose = sum(is_picture(parts[-1]) for parts in everything)
         raise TutorialError(
-            f"{title} has {loose:,} images, but none in a class folder: make a folder for each "
+            f"{title} has images ({loose:,}), but none in a class folder: make a folder for each "
             "class, in train/ and test/ or side by side."
             if loose
-            else f"{title} has no images ({_endings(everything)}).{_heic(everything)}"
+            else f"{title} has no images but {_endings(everything)}.{_heic(everything)}"
         )
     if all(map(split_of, splits.get("", ("-",)))):
         raise TutorialError(
-            f"{title}: images lie directly in {', '.join(splits[''])}; sort them into a folder "
-            "for each class there."
+            f"{title}: images lie directly in {'/, '.join(sorted(splits['']))}/; sort them into a "
+            "folder for each class there."
         )
     known = splits.get("train") or next(iter(splits.values()))
     for split, classes in splits.items():
         for name in sorted(classes):
             if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-                raise TutorialError(f"{title}: rename the folder {ascii(name)}, which is no text.")
+                raise TutorialError(f"{title}: rename the folder {name!a}, which is no text.")
             if name not in known:
                 hint = ", ".join(get_close_matches(name, known, 1) or sorted(known)[:10])
                 raise TutorialError(
@@ -177,13 +178,13 @@ def _left_aside(everything: list, taken: dict, strays: list[str]) -> str:
     left = [parts for parts in everything if is_picture(parts[-1]) and parts not in taken]
     said = []
     if left:
-        places = Counter("/".join((*parts[:-1][:2], "")) or "." for parts in left).most_common()
-        named = ", ".join(f"{count:,} in {place}" for place, count in places[:3])
-        more = f" and {len(places) - 3:,} more" * (len(places) > 3)
-        said.append(f"{len(left):,} images outside the class folders ({named}{more})")
+        places = Counter("/".join((*parts[:-1][:2], "")) for parts in left).most_common()
+        named = ", ".join(f"{place or 'beside them'} {count:,}" for place, count in places[:3])
+        more = f" and {len(places) - 3:,} more folders" * (len(places) > 3)
+        said.append(f"images outside the class folders ({named}{more})")
     if strays:
         kinds = _endings([stray.split("/") for stray in strays])
-        said.append(f"{len(strays):,} files that are no pictures ({kinds}), such as {strays[0]}")
+        said.append(f"files that are no pictures ({kinds}), such as {strays[0]}")
     return (f"Left aside: {'; '.join(said)}." * bool(said) + _heic(everything)).strip()
 
 
@@ -191,20 +192,25 @@ def _endings(paths: Iterable[Sequence[str]]) -> str:
     """Count files by their endings: "8 .txt, 2 .pdf"."""
     names = [parts[-1] for parts in paths if parts[-1]]
     kinds = Counter(PurePath(name).suffix.lower() or "without ending" for name in names)
-    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(4)) or "empty"
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(4)) or "nothing"
 
 
 def _heic(paths: Iterable[Sequence[str]]) -> str:
     number = sum(parts[-1].lower().endswith((".heic", ".heif")) for parts in paths)
-    sentence = (
-        f" {number:,} HEIC pictures, as iPhones make them, cannot be read: save them as JPEG."
-    )
+    sentence = f" HEIC pictures ({number:,}), as iPhones make them, cannot be read: save as JPEG."
     return sentence * bool(number)
 
 
 def _hints(splits: dict) -> str:
     """Say what may be meant: persons below the classes, an expression under another name."""
     said = []
+    classes = set().union(*splits.values())
+    missing = sorted(set(FER_CLASSES) - classes)
+    if 1 <= len(missing) <= 3:
+        said.append(f"Unlike FER-2013 there is no {'/, '.join(missing)}/.")
+        for name in sorted(classes - set(FER_CLASSES)):
+            if close := get_close_matches(name, missing, 1, 0.7):
+                said.append(f"If {name}/ is meant to be {close[0]}, rename it.")
     labels = [
         label for names in splits.values() for files in names.values() for label in files.values()
     ]
@@ -213,10 +219,4 @@ def _hints(splits: dict) -> str:
             f"Images lie in {len(folders):,} folders below their class, as those of persons do: "
             "to keep each on one side of a split, use --by-subject or `by_subject=True`."
         )
-    classes = set().union(*splits.values())
-    missing = set(FER_CLASSES) - classes
-    for name in sorted(classes - set(FER_CLASSES)):
-        close = get_close_matches(name, missing, 1, 0.7)
-        if close and len(missing) <= 3:
-            said.append(f"{name}/ is a class of its own; if it is {close[0]}, rename it.")
     return " ".join(said)

@@ -26,10 +26,6 @@ except Exception as error:
 """
 
 
-class TutorialError(Exception):
-    """Its text says, in words, why there is no download."""
-
-
 def reachable(address: str) -> bool:
     """Whether a server answers anything at all within PROBE_SECONDS."""
     import requests

@@ -41,9 +41,9 @@ def prepare(dataset: Path = DATASET, download: bool | None = None) -> Source:
         if not named:
             if content := _content(dataset):
                 return _opened(content)
-            if download or (download is None and not (toy / "toy.json").exists()):
-                if _downloaded(dataset / "fer2013"):
-                    return _opened(dataset, ", FER-2013 downloaded from Kaggle")
+            ask = not (toy / "toy.json").exists() if download is None else download
+            if ask and _downloaded(dataset / "fer2013"):
+                return _opened(dataset, ", FER-2013 downloaded from Kaggle")
         toy_faces.write_toy_faces(toy)
         return _opened(toy, ", toy faces drawn by this project, not photographs")
     except OSError as error:
@@ -119,8 +119,9 @@ def _downloaded(folder: Path) -> bool:
         make_folder(folder, fill)
     except (TutorialError, OSError) as error:
         print(
-            f"No FER-2013: {str(error).rstrip('.')}. For the real data run `python start.py` again with a "
-            "network, or put archive.zip from kaggle.com/datasets/msambare/fer2013 into dataset/."
+            f"No FER-2013: {str(error).rstrip('.')}. For the real data run `python start.py` again "
+            "with a network, or put archive.zip from kaggle.com/datasets/msambare/fer2013 into "
+            "dataset/."
         )
         return False
     return True

@@ -16,7 +16,7 @@ from helpers import IMAGE_SIZE, TutorialError
 warnings.filterwarnings("ignore", module="PIL")  # about size and odd EXIF
 
 # Only these are opened, whatever a file is called: Pillow would start Ghostscript for an EPS.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 ENDINGS = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # of 1, 8, 10, 12, 14 and 16 bits
 

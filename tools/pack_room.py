@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from fetch.sources import DAMAGED, Source, opened, prepare
+from fetch.sources import Source, prepare
 from helpers import TutorialError, replacing
 
 # Not copied: what a computer makes for itself, and .git, whose settings may hold a password.
@@ -62,23 +62,15 @@ def copy_images(source: Source, folder: Path) -> str:
     """Write the images as one zip into the folder's dataset/ and return what was done.
 
     One file of 60 MB is copied to a stick in seconds, 35,887 small ones are not.
-
-    Raises:
-        TutorialError: if the images have no train/ and test/, so that a zip of them is not taken.
     """
     target = folder / "dataset" / "images.zip"
-    with opened(source) as (tree, read):
-        if tree.is_toy:
-            target.unlink(missing_ok=True)
-            return "No images: each computer draws its own toy faces."
-        if "" in tree.splits:
-            raise TutorialError(
-                f"{source.path.name} has no train/ and test/: sort its images into both first."
-            )
-        with replacing(target) as partial, zipfile.ZipFile(partial, "w") as archive:
-            for folders in tree.splits.values():
-                for name in itertools.chain(*folders.values()):
-                    archive.writestr(name, read(name))
+    if source.layout.is_toy:
+        target.unlink(missing_ok=True)
+        return "No images: each computer draws its own toy faces."
+    with replacing(target) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for split, classes in source.layout.splits.items():
+            for path, file in itertools.chain(*(files.items() for files in classes.values())):
+                archive.write(path, f"{split}/{file}".lstrip("/"))
     return f"The images are in {target.parent.name}/{target.name}."
 
 
@@ -123,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         copy_project(folder)
         print(copy_images(prepare(), folder), "Fetching the packages ...", flush=True)
         download(folder)
-    except (TutorialError, OSError, *DAMAGED) as error:
+    except (TutorialError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
