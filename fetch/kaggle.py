@@ -69,15 +69,15 @@ def _attempt(folder: Path, environment: dict[str, str]) -> str:
     """Download in a process of its own, which can be ended; return "" or what went wrong."""
     command = [sys.executable, "-c", DOWNLOAD, HANDLE, str(folder)]
     options = {"stdout": subprocess.PIPE, "text": True, "errors": "replace"}
-    before = 0
+    before = -1
     with subprocess.Popen(command, env=environment, **options) as process:
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     lines = process.communicate(timeout=STALL_SECONDS)[0].splitlines()
                     return lines[-1] if process.returncode else ""
-                now = sum(1 + path.stat().st_size for path in folder.rglob("*"))
-                if 0 < now == before:
+                now = sum(path.stat().st_size for path in folder.rglob("*"))
+                if now == before and folder.exists():  # kagglehub makes it before it asks
                     return f"nothing came for {STALL_SECONDS:.0f} seconds"
                 before = now
         finally:

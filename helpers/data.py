@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import train_test_split
 
 from helpers import SEED
 
@@ -77,12 +74,14 @@ def copies_of(images: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def subject_groups(split: Split) -> np.ndarray:
     """Like `duplicate_groups`, and the images of one subject have one number too: (n,)."""
+    from scipy.sparse import coo_array, csgraph  # takes a second, which most need not spend
+
     copies = duplicate_groups(split.images)
     folders = ["/".join(file.split("/")[1:-1]) or file for file in split.files]
     subjects = copies.max() + 1 + np.unique(folders, return_inverse=True)[1]
     size = subjects.max() + 1
     links = coo_array((np.ones(len(split)), (copies, subjects)), shape=(size, size))
-    return connected_components(links, directed=False)[1][copies]
+    return csgraph.connected_components(links, directed=False)[1][copies]
 
 
 def grouped_split(
@@ -140,6 +139,8 @@ def clean_split(train: Split) -> tuple[Split, Split]:
 
     Of identical images there is one; blank ones, and those whose copies disagree, are in neither.
     """
+    from sklearn.model_selection import train_test_split  # brings half a dozen packages along
+
     groups = duplicate_groups(train.images)
     first = np.unique(groups, return_index=True)[1]
     low, high = train.labels[first], train.labels[first]
