@@ -22,15 +22,13 @@ PICTURE_LIMIT = 50_000_000  # bytes of one picture
 TOTAL_LIMIT = 4_000_000_000  # bytes of all pictures
 NOT_UNPACKED = ".not_unpacked"  # lists the files of an archive that are no pictures
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, tarfile.TarError, BadGzipFile, EOFError)
-UNPACK_IT = "unpack it with its own program, then name the folder"
-WRITE_THEM = "write its pictures into folders, one for each class"
-OTHERS = {  # how files begin that are known, but not read here
-    b"Rar!": f"a RAR archive; {UNPACK_IT}",
-    b"7z\xbc\xaf": f"a 7z archive; {UNPACK_IT}",
-    b"PAR1": f"a Parquet table; {WRITE_THEM}",
-    b"\x89HDF": f"an HDF5 file; {WRITE_THEM}",
-    b"\x93NUMPY": f"a NumPy array; {WRITE_THEM}",
-    b"<": "a web page, not a download; sign in where you got it, and get it again",
+KNOWN = {  # how files begin that are not read here
+    b"Rar!": "RAR archive",
+    b"7z\xbc\xaf": "7z archive",
+    b"PAR1": "Parquet table",
+    b"\x89HDF": "HDF5 file",
+    b"\x93NUMPY": "NumPy array",
+    b"<": "web page",
 }
 
 
@@ -38,17 +36,16 @@ def check(path: Path) -> None:
     """Raise TutorialError, saying what it is, if a file is no zip, tar or table of FER-2013."""
     with path.open("rb") as file:
         head = file.read(1000)
-        file.seek(0)
-        if zipfile.is_zipfile(path) or tarfile.is_tarfile(path) or tables.is_table(file):
-            return
-    what = "no zip file, or only partly downloaded; get it again"
-    if known := [other for start, other in OTHERS.items() if head.lstrip().startswith(start)]:
-        what = known[0]
-    elif path.suffix.lower() == ".csv" and head:
-        what = f"a table with the columns {', '.join(tables.columns(head)[:6])}; one of FER-2013 "
-        what += "has emotion, pixels and Usage"
-    elif not path.name.lower().endswith(ENDINGS):
-        what = "no folder, zip, tar, or table of FER-2013; name one of these"
+    if zipfile.is_zipfile(path) or tarfile.is_tarfile(path) or tables.is_table(head):
+        return
+    kinds = [kind for start, kind in KNOWN.items() if head.lstrip().startswith(start)]
+    if kinds:
+        what = f"a {kinds[0]}, not read here: make folders of its pictures, one for each class"
+    elif path.name.lower().endswith(ENDINGS) or not head:
+        what = "no zip file, or only partly downloaded; get it again"
+    else:
+        found = ", ".join(tables.columns(head)[:6])
+        what = f"no folder, zip, tar, or table with emotion, pixels and Usage, but has {found!r}"
     raise TutorialError(f"{path.name} is {what}.")
 
 
@@ -102,10 +99,9 @@ def _pictures(path: Path, others: list[str]) -> Iterator[tuple[str, bytes]]:
         others.append(name + "/" * member.endswith("/"))
         if name.lower().endswith(".csv"):
             with opened() as file:
-                if not tables.is_table(file):
-                    continue
+                is_table = tables.is_table(file.read(1000))
             with opened() as file:
-                for row, content in tables.pictures(file, parts[-1]):
+                for row, content in tables.pictures(file, parts[-1]) if is_table else ():
                     yield f"{name[:-4]}/{row}", content
 
 

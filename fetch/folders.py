@@ -19,17 +19,21 @@ SPLITS = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-Place = tuple[tuple[str, ...], int]  # a path in parts, and which of them is the class
+Parts = tuple[str, ...]  # of a path: ("train", "happy", "1.png")
+Place = tuple[Parts, int]  # with the index of the class
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The pictures of a folder, by split and class."""
+    """The pictures of a folder: {"train": {"happy": {path: "happy/1.png"}}}.
 
-    # {"train": {"happy": {path: "happy/1.png"}}}; the only split of bare class folders is ""
+    Bare class folders have "" for their split. `strays` are files beside pictures that are none;
+    `notes` say what was taken and what left aside.
+    """
+
     splits: dict[str, dict[str, dict[Path, str]]]
-    strays: list[str]  # files in class folders that are no pictures by their names
-    notes: list[str]  # sentences: what was taken, and what left aside
+    strays: list[str]
+    notes: list[str]
     is_toy: bool
 
 
@@ -38,21 +42,22 @@ def split_of(name: str) -> str:
     return next((split for split, names in SPLITS.items() if name.casefold() in names), "")
 
 
-def walk(folder: Path) -> Iterator[tuple[str, ...]]:
+def walk(folder: Path) -> Iterator[Parts]:
     """Give the parts of all paths below a folder; those of a folder end with "".
 
     Left out are junk, toy faces within, and folders met again through a link.
     """
     seen = set()
     for here, below, files in os.walk(folder, followlinks=True):
-        place, parts = Path(here), Path(here).relative_to(folder).parts
-        if (real := place.resolve()) in seen:
+        place = Path(here)
+        if place.resolve() in seen or (place != folder and "toy.json" in files):
             below.clear()
             continue
-        seen.add(real)
-        below[:] = sorted(name for name in below if not (place / name / "toy.json").exists())
-        below[:] = [name for name in below if not is_junk(name)]
-        yield from ((*parts, name) for name in ["", *sorted(files)] if not is_junk(name))
+        seen.add(place.resolve())
+        below[:] = sorted(name for name in below if not is_junk(name))
+        for name in ["", *sorted(files)]:
+            if not is_junk(name):
+                yield *place.relative_to(folder).parts, name
     if (folder / NOT_UNPACKED).exists():
         for line in (folder / NOT_UNPACKED).read_text("utf-8").splitlines():
             yield tuple(line.split("/"))
@@ -68,8 +73,8 @@ def read_folder(folder: Path, title: str) -> Layout:
     everything = list(walk(folder))
     splits, strays, taken = {}, [], {}
     for split, places in _splits(everything).items():
-        places, classes = _unwrapped(places, set(splits.get("train", ()))), {}
-        for parts, at in places:
+        classes = splits[split] = {}
+        for parts, at in _unwrapped(places, set(splits.get("train", ()))):
             name = unicodedata.normalize("NFC", parts[at])  # macOS takes accents apart
             files = classes.setdefault(name, {})
             if is_picture(parts[-1]):
@@ -78,19 +83,16 @@ def read_folder(folder: Path, title: str) -> Layout:
                 taken[parts] = split, "/".join(parts[:at])
             elif parts[-1]:
                 strays.append("/".join(parts))
-        if split == "train" and taken:
-            _check_full(classes, places, title)
-        splits[split] = {name: files for name, files in classes.items() if files}
     _check(splits, everything, title)
+    for split, classes in splits.items():
+        splits[split] = {name: files for name, files in classes.items() if files}
     notes = [_taken(taken), _left_aside(everything, taken, strays), _hints(splits)]
-    toy = (folder / "toy.json").exists()
-    return Layout(splits, strays, list(filter(None, notes)), toy)
+    return Layout(splits, strays, list(filter(None, notes)), (folder / "toy.json").exists())
 
 
-def _splits(everything: Iterable[tuple[str, ...]]) -> dict[str, list[Place]]:
+def _splits(everything: list[Parts]) -> dict[str, list[Place]]:
     """Sort paths by split; of several places with train/ and test/ the uppermost is taken."""
-    roots: dict[tuple[str, ...], dict[str, list[Place]]] = {}
-    bare = []
+    bare, roots = [], {}  # {("archive",): {"train": [...], "test": [...]}}
     for parts in everything:
         here = [at for at, name in enumerate(parts[:-2]) if split_of(name)]
         if not here:
@@ -101,14 +103,12 @@ def _splits(everything: Iterable[tuple[str, ...]]) -> dict[str, list[Place]]:
             last += 1  # train/train/<class>
         root = roots.setdefault(parts[: here[0]], {})
         root.setdefault(split_of(parts[last]), []).append((parts, last + 1))
-    if not roots:
-        return {"": bare}
 
-    def rank(root: tuple[str, ...]) -> tuple:
+    def rank(root: Parts) -> tuple:
         return not {"train", "test"} <= set(roots[root]), len(root), root
 
-    found = roots[min(roots, key=rank)]
-    return {split: found[split] for split in SPLITS if split in found}
+    found = roots[min(roots, key=rank)] if roots else {"": bare}
+    return {split: found[split] for split in ("", *SPLITS) if split in found}
 
 
 def _unwrapped(places: list[Place], classes: set[str]) -> list[Place]:
@@ -117,32 +117,20 @@ def _unwrapped(places: list[Place], classes: set[str]) -> list[Place]:
         places = [(parts, at) for parts, at in places if len(parts) > at + 1]
         pictures = [(parts, at) for parts, at in places if is_picture(parts[-1])]
         around = {parts[at] for parts, at in pictures}
-        if len(around) != 1 or around <= classes:
-            return places
-        if any(len(parts) == at + 2 for parts, at in pictures):
+        full = any(len(parts) == at + 2 for parts, at in pictures)
+        if len(around) != 1 or around <= classes or full:
             return places
         places = [(parts, at + 1) for parts, at in places if parts[at] in around]
 
 
-def _check_full(classes: dict, places: list[Place], title: str) -> None:
-    for name in sorted(name for name, files in classes.items() if not files):
-        inside = [parts for parts, at in places if parts[at] == name]
-        raise TutorialError(
-            f"{title}: train/{name}/ holds no images but {_endings(inside)}; fill it or remove it."
-            + _heic(inside)
-        )
-
-
-def _check(splits: dict, everything: list, title: str) -> None:
-    """Raise TutorialError where there are no pictures, or a class is not named as it must be."""
-    if not any(splits.values()):
-        loose = sum(is_picture(parts[-1]) for parts in everything)
-        raise TutorialError(
-            f"{title} has images ({loose:,}), but none in a class folder: make a folder for each "
-            "class, in train/ and test/ or side by side."
-            if loose
-            else f"{title} has no images but {_endings(everything)}.{_heic(everything)}"
-        )
+def _check(splits: dict, everything: list[Parts], title: str) -> None:
+    """Raise TutorialError where there are no pictures, or a folder is not as it must be."""
+    if not any(files for classes in splits.values() for files in classes.values()):
+        what = f"no images but {_endings(everything)}.{_heic(everything)}"
+        if loose := sum(is_picture(parts[-1]) for parts in everything):
+            what = f"images ({loose:,}), but none in a class folder: make a folder for each "
+            what += "class, in train/ and test/ or side by side."
+        raise TutorialError(f"{title} has {what}")
     if all(map(split_of, splits.get("", ("-",)))):
         raise TutorialError(
             f"{title}: images lie directly in {'/, '.join(sorted(splits['']))}/; sort them into a "
@@ -150,30 +138,33 @@ def _check(splits: dict, everything: list, title: str) -> None:
         )
     known = splits.get("train") or next(iter(splits.values()))
     for split, classes in splits.items():
-        for name in sorted(classes):
+        for name, files in sorted(classes.items()):
             if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
                 raise TutorialError(f"{title}: rename the folder {name!a}, which is no text.")
-            if name not in known:
+            if split == "train" and not files:
+                train = (parts for parts in everything if "train" in map(split_of, parts))
+                inside = [parts for parts in train if name in parts[1:-1]]
+                raise TutorialError(
+                    f"{title}: train/{name}/ holds no images but {_endings(inside)}; fill it or "
+                    f"remove it.{_heic(inside)}"
+                )
+            if files and name not in known:
                 hint = ", ".join(get_close_matches(name, known, 1) or sorted(known)[:10])
                 raise TutorialError(
                     f"{title}: {split}/{name}/ is no class of train/; should it be {hint}?"
                 )
 
 
-def _taken(taken: dict[tuple[str, ...], tuple[str, str]]) -> str:
+def _taken(taken: dict[Parts, tuple[str, str]]) -> str:
     """Say where the splits were found, if that is not where they are looked for first."""
-    places = Counter(taken.values())
-    if all(split == place for split, place in places):
+    places = Counter(taken.values()).items()
+    if all(split == place for (split, place), _ in places):
         return ""
-    named = (
-        f"{count:,} images in {place or 'class folders'}{'/' * bool(place)}"
-        + f" as {split}" * bool(split)
-        for (split, place), count in places.items()
-    )
-    return f"Taken: {', '.join(named)}."
+    said = (f"{n:,} images in {place}/ as {split or 'classes'}" for (split, place), n in places)
+    return f"Taken: {', '.join(said)}."
 
 
-def _left_aside(everything: list, taken: dict, strays: list[str]) -> str:
+def _left_aside(everything: list[Parts], taken: dict, strays: list[str]) -> str:
     """Say which pictures were not taken, and which files beside pictures are none."""
     left = [parts for parts in everything if is_picture(parts[-1]) and parts not in taken]
     said = []
@@ -202,18 +193,15 @@ def _heic(paths: Iterable[Sequence[str]]) -> str:
 
 
 def _hints(splits: dict) -> str:
-    """Say what may be meant: persons below the classes, an expression under another name."""
-    said = []
-    classes = set().union(*splits.values())
-    missing = sorted(set(FER_CLASSES) - classes)
+    """Say what may be meant: an expression under another name, persons below the classes."""
+    said, classes = [], set().union(*splits.values())
+    missing, own = sorted(set(FER_CLASSES) - classes), sorted(classes - set(FER_CLASSES))
     if 1 <= len(missing) <= 3:
-        said.append(f"Unlike FER-2013 there is no {'/, '.join(missing)}/.")
-        for name in sorted(classes - set(FER_CLASSES)):
-            if close := get_close_matches(name, missing, 1, 0.7):
-                said.append(f"If {name}/ is meant to be {close[0]}, rename it.")
-    labels = [
+        but = f", but {', '.join(own[:3])}" * bool(own)
+        said.append(f"Unlike in FER-2013 there is no {', '.join(missing)}{but}.")
+    labels = {
         label for names in splits.values() for files in names.values() for label in files.values()
-    ]
+    }
     if folders := {tuple(label.split("/")[1:-1]) for label in labels} - {()}:
         said.append(
             f"Images lie in {len(folders):,} folders below their class, as those of persons do: "

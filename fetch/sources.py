@@ -77,7 +77,7 @@ def _content(folder: Path) -> Path | None:
             return file
         if file.suffix.lower() == ".csv":
             with file.open("rb") as table:
-                if tables.is_table(table):
+                if tables.is_table(table.read(1000)):
                     return file
     return None
 

@@ -108,16 +108,24 @@ def test_what_cannot_be_read_is_told_apart(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.rar", b"Rar!\x1a\x07\x00", "is a RAR archive; unpack it with its own program"),
+        (
+            "a.rar",
+            b"Rar!\x1a\x07\x00",
+            "is a RAR archive, not read here: make folders of its pictures",
+        ),
         ("a.zip", b"Rar!\x1a\x07\x00", "is a RAR archive"),
         ("a.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
-        ("a.parquet", b"PAR1\x15", "is a Parquet table; write its pictures into folders"),
+        ("a.parquet", b"PAR1\x15", "is a Parquet table, not read"),
         ("a.npy", b"\x93NUMPY\x01", "is a NumPy array"),
-        ("a.zip", b"\n<!DOCTYPE html>", "is a web page, not a download; sign in"),
+        ("a.zip", b"\n<!DOCTYPE html>", "is a web page, not read"),
         ("a.zip", b"PK\x03\x04 half of it", "is no zip file, or only partly downloaded"),
         ("a.zip", b"", "is no zip file, or only partly downloaded"),
-        ("a.csv", b"path,label\n1.png,3\n", "is a table with the columns path, label; one of FER"),
-        ("a.docx", b"text", "is no folder, zip, tar, or table of FER-2013"),
+        (
+            "a.csv",
+            b"path,label\n1.png,3\n",
+            "is no folder, zip, tar, or table with emotion, pixels and Usage, but has .path, label",
+        ),
+        ("a.docx", b"text", "is no folder, zip, tar, or table with emotion"),
     ],
 )
 def test_other_files_are_called_by_their_name(tmp_path, name, content, words):

@@ -14,7 +14,7 @@ from PIL import Image
 import evaluate_model
 import helpers
 from fetch import loading
-from helpers import data, models
+from helpers import models
 
 CLASSES = ("cat", "dog", "owl")
 GREYS = (40, 120, 210)  # the classes are told apart by their brightness
@@ -261,11 +261,29 @@ def test_help_does_not_load_tensorflow(tmp_path):
     assert all(f"--{name}" in done.stdout for name in ("model", "data", "split", "json"))
 
 
+def test_folders_with_capitals_are_scored_on_their_test_images(capsys, tmp_path, model):
+    write(tmp_path / "Training", (6, 6, 6))
+    write(tmp_path / "Testing", (2, 1, 1), first=20)
+    _, out, err = run(capsys, "--data", tmp_path, "--model", model, "--json")
+    assert json.loads(out)["n"] == 4
+    assert "Taken: 18 images in Training/ as train, 4 images in Testing/ as test." in err
+
+
+@pytest.mark.parametrize("split", [".", "train"])
+def test_what_a_model_has_learnt_from_is_not_scored(capsys, tmp_path, split):
+    write(tmp_path / "data" / split, (10, 10, 10))
+    learnt = loading.load(tmp_path / "data")
+    path = make_model(tmp_path / "mine.keras", fingerprint=learnt.fingerprint)
+    _, out, err = run(capsys, "--data", tmp_path / "data", "--model", path, "--json")
+    assert json.loads(out)["n"] == len(learnt.test) == 6
+    assert ("only the 6 images that were kept aside are scored" in err) == (split == ".")
+
+
 def test_ctrl_c_is_no_traceback(capsys, animals, model, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data, "load", interrupted)
+    monkeypatch.setattr(loading, "load", interrupted)
     code, out, err = run(capsys, "--data", animals, "--model", model, "--json")
     assert (code, out) == (130, "") and err.splitlines()[-1] == "Stopped."
 

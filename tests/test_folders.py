@@ -62,7 +62,7 @@ def test_one_folder_around_bare_classes(tmp_path):
     make(tmp_path, ["a/b"], CLASSES)
     write(tmp_path, {"a/info/about.md": b"hello", "readme.txt": b""})
     assert found(tmp_path) == {"": EIGHT}
-    assert notes(tmp_path) == "Taken: 16 images in a/b/."
+    assert notes(tmp_path) == "Taken: 16 images in a/b/ as classes."
 
 
 @pytest.mark.parametrize("splits", [["train", "test"], ["."]])
@@ -138,11 +138,11 @@ def test_a_file_whose_name_is_no_text_can_be_printed(tmp_path):
 
 def test_the_seven_expressions_are_a_hint_and_no_condition(tmp_path):
     make(tmp_path / "six", ["train", "test"], sorted({*FER_CLASSES} - {"disgust"}), n=1)
-    assert notes(tmp_path / "six") == "Unlike FER-2013 there is no disgust/."
+    assert notes(tmp_path / "six") == "Unlike in FER-2013 there is no disgust."
     names = [name.replace("disgust", "disgusted") for name in FER_CLASSES]
     make(tmp_path / "other", ["train", "test"], names, n=1)
     assert found(tmp_path / "other")["train"] == dict.fromkeys(names, 1)
-    assert notes(tmp_path / "other").endswith("If disgusted/ is meant to be disgust, rename it.")
+    assert notes(tmp_path / "other") == "Unlike in FER-2013 there is no disgust, but disgusted."
 
 
 @pytest.mark.parametrize(

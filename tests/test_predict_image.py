@@ -40,7 +40,8 @@ def photos(tmp_path):
     astronaut.save(tmp_path / "astronaut.jpg")
     Image.new("RGB", (320, 200), "white").save(tmp_path / "wall.png")
     (tmp_path / "notes.jpg").write_text("text")
-    (tmp_path / "readme.md").write_text("not looked at in a folder")
+    for name in ("readme.md", "model.h5", "paper.pdf", "._astronaut.jpg", "Thumbs.db"):
+        (tmp_path / name).write_text("not looked at in a folder")
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from drawn import encode, make, noise, write
 from PIL import Image
 
 import train_model
@@ -41,7 +43,16 @@ def test_help_is_there_without_tensorflow():
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for option in ("--data", "--epochs", "--output", "--resume", "--images", "--batch-size"):
+    for option in (
+        "--data",
+        "--pad",
+        "--by-subject",
+        "--epochs",
+        "--output",
+        "--resume",
+        "--images",
+        "--batch-size",
+    ):
         assert option in done.stdout
 
 
@@ -73,6 +84,21 @@ def test_a_small_part_of_the_images(pictures, tmp_path, capsys):
     arguments = ["--data", str(pictures), "--epochs", "1", "--images", "20"]
     assert train_model.main([*arguments, "--output", str(tmp_path / "m.keras")]) == 0
     assert "Training on 20 images, choosing the best epoch on 9 others" in capsys.readouterr().out
+
+
+def test_a_validation_folder_chooses_and_persons_are_not_divided(tmp_path, capsys):
+    make(tmp_path / "data", ["Train", "Val"], ["cat/S1", "cat/S2", "dog/S1"], n=4)
+    write(tmp_path / "data", {"Train/cat/S2/wide.png": encode(noise(1, (48, 60)))})
+    arguments = ["--data", str(tmp_path / "data"), "--epochs", "1"]
+    assert train_model.main([*arguments, "--output", str(tmp_path / "m.keras")]) == 0
+    shown = capsys.readouterr().out
+    assert "Training on 13 images, choosing the best epoch on 12 others" in shown
+    assert "figures are those of the 12 validation images" in shown and "1 of them" in shown
+    shutil.rmtree(tmp_path / "data" / "Val")
+    arguments += ["--by-subject", "--pad"]
+    assert train_model.main([*arguments, "--output", str(tmp_path / "n.keras")]) == 0
+    shown = capsys.readouterr().out
+    assert "1 of them are not square and got bars" in shown
 
 
 @pytest.mark.parametrize(
