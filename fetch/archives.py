@@ -32,21 +32,19 @@ KNOWN = {  # how files begin that are not read here
 }
 
 
-def check(path: Path) -> None:
-    """Raise TutorialError, saying what it is, if a file is no zip, tar or table of FER-2013."""
+def other_than_archive(path: Path) -> str:
+    """Return "" for a zip, a tar and a table of FER-2013; for any other file, what it is."""
     with path.open("rb") as file:
         head = file.read(1000)
     if zipfile.is_zipfile(path) or tarfile.is_tarfile(path) or tables.is_table(head):
-        return
-    kinds = [kind for start, kind in KNOWN.items() if head.lstrip().startswith(start)]
-    if kinds:
-        what = f"a {kinds[0]}, not read here: make folders of its pictures, one for each class"
-    elif path.name.lower().endswith(ENDINGS) or not head:
-        what = "no zip file, or only partly downloaded; get it again"
-    else:
-        found = ", ".join(tables.columns(head)[:6])
-        what = f"no folder, zip, tar, or table with emotion, pixels and Usage, but has {found!r}"
-    raise TutorialError(f"{path.name} is {what}.")
+        return ""
+    for start, kind in KNOWN.items():
+        if head.lstrip().startswith(start):
+            return f"a {kind}, not read here: make folders of its pictures, one for each class"
+    if path.name.lower().endswith(ENDINGS) or not head:
+        return "no zip file, or only partly downloaded; get it again"
+    found = ", ".join(tables.columns(head)[:6])
+    return f"no folder, zip, tar, or table with emotion, pixels and Usage, but has {found!r}"
 
 
 def unpack(path: Path, folder: Path) -> None:

@@ -15,14 +15,19 @@ from pathlib import Path
 from helpers import TutorialError
 
 HANDLE = "msambare/fer2013/versions/1"  # a fixed version: what a lesson measured stays true
+CREDENTIALS = ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR")
 PROBE_SECONDS = 5.0  # to find out whether a server answers at all
 STALL_SECONDS = 30.0  # a download that brings nothing new for so long is given up
 DOWNLOAD = """
-import sys, kagglehub
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends this
 try:
+    import kagglehub
     kagglehub.dataset_download(sys.argv[1], output_dir=sys.argv[2])
 except Exception as error:
-    sys.exit(print("\\n" + " ".join(str(error).split())) or 1)
+    print()
+    print(*str(error).split())
+    sys.exit(1)
 """
 
 
@@ -54,13 +59,13 @@ def download(folder: Path) -> None:
         raise TutorialError("Kaggle cannot be reached")
     print("Downloading FER-2013 from Kaggle ...", flush=True)
     trouble = _attempt(folder, dict(os.environ))
-    if re.search("40[13]|permission|redential", trouble):
+    known = any(map(os.environ.get, CREDENTIALS)) or Path("~/.kaggle").expanduser().exists()
+    if known and re.search("40[13]|permission|redential", trouble):
         print("Kaggle refused; trying without the credentials of this computer ...", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
-        empty = dict.fromkeys(("HOME", "USERPROFILE", "KAGGLE_CONFIG_DIR"), str(folder.parent))
-        unset = dict.fromkeys(("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN"), "")
-        packages = {"PYTHONUSERBASE": site.getuserbase()}  # else looked for in the empty home
-        trouble = _attempt(folder, os.environ | empty | unset | packages)
+        empty = dict.fromkeys(("HOME", "USERPROFILE"), str(folder.parent))
+        empty["PYTHONUSERBASE"] = site.getuserbase()  # else packages are looked for in there
+        trouble = _attempt(folder, os.environ | empty | dict.fromkeys(CREDENTIALS, ""))
     if trouble:
         raise TutorialError(f"the download failed ({trouble[:150]})")
 
@@ -75,7 +80,7 @@ def _attempt(folder: Path, environment: dict[str, str]) -> str:
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     lines = process.communicate(timeout=STALL_SECONDS)[0].splitlines()
-                    return lines[-1] if process.returncode else ""
+                    return (lines or ["it ended"])[-1] if process.returncode else ""
                 now = sum(path.stat().st_size for path in folder.rglob("*"))
                 if now == before and folder.exists():  # kagglehub makes it before it asks
                     return f"nothing came for {STALL_SECONDS:.0f} seconds"

@@ -135,11 +135,9 @@ def _completed(parts: dict[str, Split], by_subject: bool) -> str:
 def _resized(sizes: list[tuple[int, int]], pad: bool) -> str:
     if not sizes:
         return ""
-    text = f"{len(sizes):,} images are of other sizes and were made {IMAGE_SIZE}×{IMAGE_SIZE}"
-    oblong = sum(width != height for width, height in sizes)
-    if oblong and pad:
-        text += f"; {oblong:,} of them are not square and got bars"
-    elif oblong:
-        text += f"; {oblong:,} of them are not square and lost their sides: to keep these, use "
-        text += "--pad or `pad=True`"
+    text = f"Images that were made {IMAGE_SIZE}×{IMAGE_SIZE}: {len(sizes):,}"
+    if oblong := sum(width != height for width, height in sizes):
+        what = "got bars" if pad else "lost their sides"
+        text += f"; not square, so that they {what}: {oblong:,}"
+        text += "" if pad else " (--pad or `pad=True` keeps the sides)"
     return text + "."

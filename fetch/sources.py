@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fetch import archives, kaggle, tables, toy_faces
+from fetch import archives, kaggle, toy_faces
 from fetch.folders import Layout, read_folder, split_of, walk
 from fetch.staging import make_folder
 from helpers import BUILD, DATASET, ROOT, TutorialError
@@ -73,12 +73,9 @@ def _content(folder: Path) -> Path | None:
         if above and (is_picture(name) or any(map(split_of, above))):
             return folder
     for file in sorted(folder.iterdir()):
-        if file.name.lower().endswith(archives.ENDINGS):
+        table = file.suffix.lower() == ".csv" and not archives.other_than_archive(file)
+        if table or file.name.lower().endswith(archives.ENDINGS):
             return file
-        if file.suffix.lower() == ".csv":
-            with file.open("rb") as table:
-                if tables.is_table(table.read(1000)):
-                    return file
     return None
 
 
@@ -100,7 +97,8 @@ def _unpacked(path: Path) -> Path:
     mark = hashlib.sha256(f"{path} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:10]
     folder = BUILD / "unpacked" / f"{path.name}-{mark}"
     if not folder.exists():
-        archives.check(path)
+        if other := archives.other_than_archive(path):
+            raise TutorialError(f"{path.name} is {other}.")
         make_folder(folder, lambda new: archives.unpack(path, new))
         for old in folder.parent.glob(f"{path.name}-*"):
             if old != folder:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from drawn import encode, noise, pack, read, write_table
 
-from fetch import archives
+from fetch import archives, sources
 from helpers import TutorialError
 from helpers.pictures import open_picture, to_input
 
@@ -17,7 +17,7 @@ FILES = {f"train/{name}/{i}.png": encode(noise(i)) for name in ("cat", "dog") fo
 
 
 def unpacked(path: Path) -> dict[str, bytes]:
-    archives.check(path)
+    assert archives.other_than_archive(path) == ""
     archives.unpack(path, path.parent / "out")
     return read(path.parent / "out")
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_read_is_told_apart(tmp_path):
 def test_other_files_are_called_by_their_name(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TutorialError, match=f"^{name} {words}"):
-        archives.check(tmp_path / name)
+        sources.locate(tmp_path / name)
 
 
 ROWS = [

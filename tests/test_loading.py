@@ -112,8 +112,8 @@ def test_other_sizes_are_used_and_sides_are_lost_or_not_as_you_like(tmp_path, pa
     loaded = load(write(tmp_path, layout() | extra), pad=pad)
     assert len(loaded.train) == 21
     (note,) = loaded.notes
-    assert note.startswith("13 images are of other sizes and were made 48×48; 12 of them are not")
-    assert ("lost their sides: to keep these, use --pad or `pad=True`." in note) != pad
+    end = "got bars: 12." if pad else "lost their sides: 12 (--pad or `pad=True` keeps the sides)."
+    assert note == f"Images that were made 48×48: 13; not square, so that they {end}"
 
 
 def test_the_wide_one_keeps_its_sides_when_padded(tmp_path):

@@ -87,18 +87,24 @@ def test_a_small_part_of_the_images(pictures, tmp_path, capsys):
 
 
 def test_a_validation_folder_chooses_and_persons_are_not_divided(tmp_path, capsys):
-    make(tmp_path / "data", ["Train", "Val"], ["cat/S1", "cat/S2", "dog/S1"], n=4)
+    make(
+        tmp_path / "data",
+        ["Train", "Val"],
+        [f"{c}/S{k}" for c in ("cat", "dog") for k in range(5)],
+        n=2,
+    )
     write(tmp_path / "data", {"Train/cat/S2/wide.png": encode(noise(1, (48, 60)))})
     arguments = ["--data", str(tmp_path / "data"), "--epochs", "1"]
     assert train_model.main([*arguments, "--output", str(tmp_path / "m.keras")]) == 0
     shown = capsys.readouterr().out
-    assert "Training on 13 images, choosing the best epoch on 12 others" in shown
-    assert "figures are those of the 12 validation images" in shown and "1 of them" in shown
+    assert "Training on 21 images, choosing the best epoch on 20 others" in shown
+    assert "figures are those of the 20 validation images" in shown
+    assert "not square, so that they lost their sides: 1 (" in shown
     shutil.rmtree(tmp_path / "data" / "Val")
     arguments += ["--by-subject", "--pad"]
     assert train_model.main([*arguments, "--output", str(tmp_path / "n.keras")]) == 0
     shown = capsys.readouterr().out
-    assert "1 of them are not square and got bars" in shown
+    assert "not square, so that they got bars: 1." in shown
 
 
 @pytest.mark.parametrize(
