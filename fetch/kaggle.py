@@ -63,9 +63,10 @@ def download(folder: Path) -> None:
     if known and re.search("40[13]|permission|redential", trouble):
         print("Kaggle refused; trying without the credentials of this computer ...", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
-        empty = dict.fromkeys(("HOME", "USERPROFILE"), str(folder.parent))
-        empty["PYTHONUSERBASE"] = site.getuserbase()  # else packages are looked for in there
-        trouble = _attempt(folder, os.environ | empty | dict.fromkeys(CREDENTIALS, ""))
+        unset = dict.fromkeys(CREDENTIALS, "")
+        unset |= dict.fromkeys(("HOME", "USERPROFILE", "KAGGLE_CONFIG_DIR"), str(folder.parent))
+        unset["PYTHONUSERBASE"] = site.getuserbase()  # else packages are looked for in there
+        trouble = _attempt(folder, os.environ | unset)
     if trouble:
         raise TutorialError(f"the download failed ({trouble[:150]})")
 
