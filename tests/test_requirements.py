@@ -16,6 +16,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from test_structure import ROOMS
 
 import start
 
@@ -107,7 +108,7 @@ def sources() -> dict[Path, str]:
 
 def test_what_is_imported_is_listed_and_what_is_listed_is_imported() -> None:
     distributions = packages_distributions()
-    own = {"helpers", "notebooks", "start", "tools", "conftest"} | {
+    own = {*ROOMS, "notebooks", "tools", "conftest"} | {
         path.stem for path in [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")]
     }
 

@@ -33,15 +33,14 @@ def bare_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path, bare_venv: Path) -> Path:
     """A project of two files: start.py installs one empty package, without a network."""
     folder = tmp_path / "a project"
-    (folder / "helpers").mkdir(parents=True)
-    (folder / "helpers" / "__init__.py").touch()
-    (folder / "helpers" / "sources.py").write_text("print('data ready')")
+    (folder / "fetch").mkdir(parents=True)
+    (folder / "fetch" / "__main__.py").write_text("print('data ready')")
     (folder / "tools").mkdir()
     (folder / "tools" / "run_notebooks.py").write_text(
         "import os, sys\nprint(sys.argv[1:], sys.prefix, os.environ['VIRTUAL_ENV'])\nsys.exit(7)"
     )
     for module in ("app/serve.py", "docs/book/build.py", "jupyterlab.py"):
-        (folder / module).parent.mkdir(exist_ok=True)
+        (folder / module).parent.mkdir(parents=True, exist_ok=True)
         (folder / module).write_text("import sys\nprint(sys.argv[1:])")
     (folder / "start.py").write_text(SOURCE, "utf-8")
     (folder / "pyproject.toml").touch()
@@ -263,7 +262,7 @@ def test_the_lab_is_told_port_and_browser(project: Path) -> None:
 
 
 def test_data_that_cannot_be_used_end_it(project: Path) -> None:
-    (project / "helpers" / "sources.py").write_text("import sys\nsys.exit('There is no such zip.')")
+    (project / "fetch" / "__main__.py").write_text("import sys\nsys.exit('There is no such zip.')")
     done = run(project, "run")
     assert done.returncode == 1
     assert done.stderr == "There is no such zip.\n"
@@ -298,7 +297,7 @@ def test_uv_is_used_where_it_is_on_the_path(monkeypatch, tmp_path, uv) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
 def test_ctrl_c_ends_it_in_one_line(project: Path) -> None:
-    (project / "helpers" / "sources.py").write_text(
+    (project / "fetch" / "__main__.py").write_text(
         "import time\nprint('working', flush=True)\n"
         "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(130)"
     )
