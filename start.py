@@ -38,13 +38,11 @@ LAB = (
     # The usual 10 MiB would lose a larger uploaded photograph without a word.
     ' --ServerApp.tornado_settings={"websocket_max_message_size":104857600}'
 )
-# Two workers, each of which takes the next group of tests, in the order of tests/conftest.py.
-TEST = "-m pytest -n 2 --dist loadgroup --no-loadscope-reorder"
 # command: what the environment's Python is given, the list to install, and whether it needs data
 COMMANDS = {
     "lab": (LAB.split(), "requirements.txt", True),
     "app": (["app/serve.py"], "requirements.txt", False),
-    "test": (TEST.split(), "requirements-dev.txt", True),
+    "test": (["-m", "pytest", "-n", "2"], "requirements-dev.txt", True),
     "run": (["tools/run_notebooks.py"], "requirements.txt", True),
     "pack": (["tools/pack_room.py"], "requirements.txt", True),
     "book": (["docs/book/build.py"], "requirements-dev.txt", False),

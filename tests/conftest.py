@@ -33,21 +33,31 @@ if WORKER:  # one core for each, which they would else take from each other
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
 
-# Tests of one file share a group, and so what its fixtures make and a server's port; they stay with
-# one worker, in their order. Whole notebooks share nothing: any worker takes the next one.
 KINDS = ("browser", "notebook")  # they come after all others, so that the first word is quick
+ALONE = ("test_runs_alone", "test_every_solution")  # these share nothing with their neighbours
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def kind(item: pytest.Item) -> int:
         marked = [k for k, name in enumerate(KINDS, 1) if item.get_closest_marker(name)]
         return max(marked, default=0)
 
     items.sort(key=kind)
-    for item in items:
-        if not (item.get_closest_marker("notebook") or item.get_closest_marker("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{kind(item)}"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Let a worker take the tests of a whole file: they share servers, ports and what they make."""
+    # Marks for --dist=loadgroup would do, but pytest-xdist 3.8 loses them with pytest 9.2.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            return nodeid if test.startswith(ALONE) else file
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 def pytest_unconfigure() -> None:
