@@ -34,7 +34,7 @@ if WORKER:  # one core for each, which they would else take from each other
         os.environ.setdefault(name, "1")
 
 KINDS = ("browser", "notebook")  # they come after all others, so that the first word is quick
-ALONE = ("test_runs_alone", "test_every_solution")  # these share nothing with their neighbours
+ALONE = "test_runs_alone"  # whole notebooks share nothing: any worker takes the next one
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
