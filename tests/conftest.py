@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -109,9 +110,9 @@ def toy_folder() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium: the system's, or the one that Playwright downloaded."""
+@functools.cache
+def find_chromium() -> str:
+    """Return the path of a Chromium, the system's or the one that Playwright downloaded, or ""."""
     for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
         if path := shutil.which(name):
             return path
@@ -119,6 +120,11 @@ def chromium() -> str:
 
     with sync_playwright() as playwright:
         path = playwright.chromium.executable_path
-    if not Path(path).exists():
+    return path if Path(path).exists() else ""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    if not find_chromium():
         lacking("no Chromium here: install it, or run `python -m playwright install chromium`")
-    return path
+    return find_chromium()
