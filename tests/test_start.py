@@ -61,8 +61,9 @@ def variables(**changes: str) -> dict[str, str]:
 
 def run(folder: Path, *arguments: str, python: str = sys.executable, **changes: str):
     command = [python, str(folder / "start.py"), *arguments]
+    env = variables(**changes)
     return subprocess.run(
-        command, capture_output=True, text=True, env=variables(**changes), timeout=120
+        command, capture_output=True, text=True, errors="replace", env=env, timeout=120
     )
 
 
@@ -266,6 +267,17 @@ def test_data_that_cannot_be_used_end_it(project: Path) -> None:
     done = run(project, "run")
     assert done.returncode == 1
     assert done.stderr == "There is no such zip.\n"
+
+
+def test_letters_that_a_code_page_lacks_end_nothing(project: Path) -> None:
+    folder = project.rename(project.with_name("š я 日本"))
+    (folder / "fetch" / "__main__.py").write_text("print('48 × 48 日本, data ready')", "utf-8")
+    shutil.rmtree(folder / ".venv" / "lib", ignore_errors=True)  # so that its path is said
+    (folder / "requirements.txt").write_text("# nothing\n")
+    done = run(folder, "--prepare-only", PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0, done.stderr
+    assert "Making" in done.stdout and done.stdout.endswith("??, data ready\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_warns_of_a_full_disk(monkeypatch, tmp_path, capsys) -> None:
