@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,20 @@ def toy_folder() -> Path:
         with contextlib.suppress(OSError):  # the other worker was quicker
             mine.rename(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def installed() -> Path:
+    """A folder with what `pip install` of the project copies, and nothing else of it."""
+    poetry = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["poetry"]
+    patterns = [f"{package['include']}/**/*" for package in poetry["packages"]]
+    patterns += [entry["path"] for entry in poetry["include"]]
+    for path in (path for pattern in patterns for path in ROOT.glob(pattern)):
+        if path.is_file() and "__pycache__" not in path.parts:
+            copy = SCRATCH / "installed" / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    return SCRATCH / "installed"
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +33,10 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
 def streams(notebook: nbformat.NotebookNode, name: str) -> str:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "".join(output.text for output in outputs if output.get("name") == name)
@@ -59,27 +64,35 @@ def assert_that_it_ran(notebook: nbformat.NotebookNode, number: str, shown: str)
         assert shown in streams(notebook, "stdout"), "it does not say what it was shown"
 
 
-def run_alone(path: Path, dataset: Path, runs: Path, shown: str) -> None:
+def run_alone(path: Path, dataset: Path, shown: str, **variables: str) -> None:
     """Execute a notebook as a learner would who opens it first of all."""
     before = path.read_bytes()
-    changes = {"TUTORIAL_RUNS": str(runs), "TUTORIAL_PROFILE": "quick", "HTTPS_PROXY": NOBODY}
-    notebook = execute(path, kernel_environment(TUTORIAL_DATASET=str(dataset), **changes))
+    variables |= {"TUTORIAL_PROFILE": "quick", "HTTPS_PROXY": NOBODY}
+    env = kernel_environment(TUTORIAL_DATASET=str(dataset)) | variables
+    assert_that_it_ran(execute(path, env), path.stem[:2], shown)
     assert path.read_bytes() == before
-    assert_that_it_ran(notebook, path.stem[:2], shown)
 
 
 @pytest.mark.notebook
 @each_lesson
 def test_runs_alone_on_fer2013(path: Path, tmp_path: Path, fer2013_zip: Path) -> None:
-    run_alone(path, fer2013_zip, tmp_path, "FER-2013")
+    run_alone(path, fer2013_zip, "FER-2013", TUTORIAL_RUNS=str(tmp_path))
 
 
 @pytest.mark.notebook
 @each_lesson
-def test_runs_alone_on_toy_faces(path: Path, tmp_path: Path, toy_folder: Path) -> None:
+def test_runs_alone_on_toy_faces_beside_an_installed_project(
+    path: Path, tmp_path: Path, toy_folder: Path, installed: Path
+) -> None:
+    """As in a hosted notebook: what it trains goes to a folder of the user's."""
     if path.stem in OPENED and find_chromium():
         pytest.skip("test_browser.py runs it on them, and sees the same")
-    run_alone(path, toy_folder, tmp_path, "toy faces")
+    copy = Path(shutil.copy(path, tmp_path))
+    before = files(installed)
+    places = {"PYTHONPATH": str(installed), "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    run_alone(copy, toy_folder, "toy faces", TUTORIAL_RUNS="", **places)
+    assert files(installed) == before
+    assert {found.name for found in tmp_path.iterdir()} >= {path.name, "emotion-detection"}
 
 
 @each_notebook
