@@ -72,7 +72,7 @@ def test_the_headings_of_troubleshooting_are_what_the_code_says() -> None:
 
 
 ROW = re.compile(
-    r"\((?:\.\./)?notebooks/(\d\d_\w+)\.ipynb\)[^|]*\|(?:[^|]*\|)??\s*(\d+) \| ([^|]+?) \|"
+    r"\([./]*notebooks/(\d\d_\w+)\.ipynb\)[^|]*\|(?:[^|]*\|)??\s*(\d+) \| ([^|]+?) \|"
 )
 
 
