@@ -136,7 +136,7 @@ def install(requirements: str) -> None:
 
 def main() -> int:
     for stream in (sys.stdout, sys.stderr):  # its code page may lack a letter of a folder's name
-        stream.reconfigure(errors="replace")
+        stream.reconfigure(errors="backslashreplace")
     python, bits = "{}.{}".format(*sys.version_info), 64 if sys.maxsize > 2**32 else 32
     system, machine, macos = platform.system(), platform.machine(), platform.mac_ver()[0]
     if refusal := unsupported(python, system, machine, bits, macos):
@@ -155,7 +155,8 @@ def main() -> int:
     install(requirements)
     # The variables of an activated environment, so that `!python` in a cell is its Python.
     env = dict(os.environ, VIRTUAL_ENV=str(VENV), JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1")
-    env["PYTHONIOENCODING"] = env.get("PYTHONIOENCODING", "").split(":")[0] + ":replace"
+    page = env.get("PYTHONIOENCODING", "").split(":")[0]
+    env["PYTHONIOENCODING"] = f"{page}:backslashreplace"
     env["PATH"] = os.pathsep.join([str(BIN), env.get("PATH", "")])
     env.pop("PYTHONHOME", None)
     code = call(PYTHON, "-m", "fetch", env=env) if data else 0

@@ -71,9 +71,7 @@ def test_the_headings_of_troubleshooting_are_what_the_code_says() -> None:
     assert missing == [], "not said like that any more"
 
 
-ROW = re.compile(
-    r"\([./]*notebooks/(\d\d_\w+)\.ipynb\)[^|]*\|(?:[^|]*\|)??\s*(\d+) \| ([^|]+?) \|"
-)
+ROW = re.compile(r"\([./]*notebooks/(\d\d_\w+)\.ipynb\)[^|]*\|(?:[^|]*\|)??\s*(\d+) \| ([^|]+?) \|")
 
 
 def test_instructors_are_told_the_minutes_of_the_table() -> None:
