@@ -42,7 +42,7 @@ LAB = (
 COMMANDS = {
     "lab": (LAB.split(), "requirements.txt", True),
     "app": (["app/serve.py"], "requirements.txt", False),
-    "test": (["-m", "pytest", "-n", "2"], "requirements-dev.txt", True),
+    "test": (["-m", "pytest", "-n", "2"], "requirements-dev.txt", False),
     "run": (["tools/run_notebooks.py"], "requirements.txt", True),
     "pack": (["tools/pack_room.py"], "requirements.txt", True),
     "book": (["docs/book/build.py"], "requirements-dev.txt", False),
