@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
+import tempfile
 from pathlib import Path
 
-import keras
+import requests
 
 from fetch.sources import STALL_SECONDS, reachable
 from helpers import TutorialError
-from helpers.networks import WEIGHTS
 
 IMAGENET = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"  # as Keras has it
 
 
 def imagenet_weights() -> Path:
@@ -22,19 +22,28 @@ def imagenet_weights() -> Path:
         TutorialError: if it is not there, and cannot be had within seconds.
     """
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    if (home / WEIGHTS).is_file():
-        return home / WEIGHTS
-    limit = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)  # Keras would wait for a silent server for ever
+    path = home / WEIGHTS
     try:
-        if not reachable(IMAGENET + WEIGHTS):
-            raise OSError("their server cannot be reached")
-        places = {"cache_dir": str(home.parent), "cache_subdir": home.name}
-        return Path(keras.utils.get_file(WEIGHTS, IMAGENET + WEIGHTS, **places))
+        if not path.is_file():
+            if not reachable(IMAGENET + WEIGHTS):
+                raise OSError("their server cannot be reached")
+            home.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=home) as private:
+                _download(IMAGENET + WEIGHTS, Path(private, WEIGHTS)).replace(path)
     except Exception as error:  # whatever it was, there is a lesson without it
         raise TutorialError(
             f"No pretrained weights ({error}): run this again with a network, or put {WEIGHTS} "
             f"into {home}."
         ) from None
-    finally:
-        socket.setdefaulttimeout(limit)
+    return path
+
+
+def _download(address: str, path: Path) -> Path:
+    print(f"Downloading {path.name} ...")
+    # Keras's own `get_file` would wait for a silent server for ever.
+    with requests.get(address, stream=True, timeout=STALL_SECONDS) as answer:
+        answer.raise_for_status()
+        path.write_bytes(answer.content)
+        if path.stat().st_size < int(answer.headers.get("Content-Length", 0)):
+            raise OSError("the download was cut off")
+    return path
