@@ -187,8 +187,10 @@ class LiveCurves(keras.callbacks.Callback):
         figure = Figure(figsize=(10, 3.4), layout="constrained")
         for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             if self.reference:
-                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
-            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
+                plots.learning_curves(
+                    self.reference, metric, label="reference", colour="0.7", ax=ax
+                )
+            plots.learning_curves(self.log, metric, title=f"{self.title} {metric}".strip(), ax=ax)
         return figure
 
     def describe(self) -> str:

@@ -45,7 +45,7 @@ def confusion_matrix(metrics: dict) -> plt.Figure:
         f"{share.max():.0%} of {classes[true]} taken for {classes[given]}"
     )
     figure, ax = plt.subplots(figsize=(6.7, 6))
-    plots.confusion_matrix(ax, labels, predicted, classes, normalize=True)
+    plots.confusion_matrix(labels, predicted, classes, normalize=True, ax=ax)
     head(figure, title)  # over the matrix alone it would be too long
     return figure
 
@@ -66,7 +66,7 @@ def learning_curves(model_file: Path) -> plt.Figure:
         "accuracy": f"{log['val_accuracy'][-1]:.1%} of the images kept aside right at the end",
     }
     for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-        plots.learning_curves(ax, log, metric, history.events, title=title)
+        plots.learning_curves(log, metric, history.events, title=title, ax=ax)
     return figure
 
 
@@ -79,7 +79,7 @@ def reliability(metrics: dict) -> plt.Figure:
         weights = found["count"] / found["count"].sum()
         sure, right = (np.nansum(weights * found[k]) for k in ("confidence", "accuracy"))
         title = f"{name}: {sure:.0%} sure, {right:.0%} right"
-        plots.reliability(ax, Calibration(**found, ece=errors[when]), title)
+        plots.reliability(Calibration(**found, ece=errors[when]), title, ax=ax)
     return figure
 
 
@@ -103,13 +103,13 @@ def per_class(metrics: dict) -> plt.Figure:
     size = metrics["parts"][part]["n"]
     figure, ax = plt.subplots(figsize=(9.2 if others else 7.4, 4.2))
     plots.per_class(
-        ax,
         {name: np.array(values, float) for name, values in series.items()},
         classes,
         spans,
         xlabel=f"recall, with its 95% interval ({size:,} images of the "
         f"{'private half of the ' if others else ''}test set)",
         title=f"Found least often: {a} ({rows[a]['recall']:.0%}) and {b} ({rows[b]['recall']:.0%})",
+        ax=ax,
     )
     ax.set_xlim(0, 1)
     return figure
@@ -138,7 +138,7 @@ def sample_predictions(model_file: Path, toy_model_file: Path | None) -> plt.Fig
         above.spines[:].set_visible(False)
         above.set(xticks=[], yticks=[])
         above.set_title(name, fontsize=10, loc="center", fontweight="normal")
-        plots.probabilities(below, given, about["classes"], title=" ")
+        plots.probabilities(given, about["classes"], title=" ", ax=below)
         best = given.argmax()
         below.set_title(f"looks {about['classes'][best]} ({given[best]:.0%})", fontsize=10)
         below.tick_params(labelsize=8)
