@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     from sklearn.metrics import classification_report, confusion_matrix
 
     from fetch import loading
-    from helpers import augment, data, evaluation, models, networks, plots, sidecar_path, training
+    from helpers import augment, data, evaluation, models, networks, plots, training
 
     output = models.check_output(options.output)
     if options.data:
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
     ax = plots.confusion_matrix(counts, dataset.classes, title=title)
     picture = output.with_name(f"{output.stem}_confusion_matrix.png")
     ax.figure.savefig(picture, dpi=120)
-    print(f"Saved {output}, {sidecar_path(output).name} and {picture.name}.")
+    print(f"Saved {output}, {models.sidecar_path(output).name} and {picture.name}.")
 
 
 def main(arguments: list[str] | None = None) -> int:

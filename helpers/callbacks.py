@@ -20,11 +20,8 @@ from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from helpers import (
-    TutorialError,
-    read_sidecar,
-    replacing,
-)
+from helpers import TutorialError, replacing
+from helpers.models import read_sidecar
 
 
 @dataclass
