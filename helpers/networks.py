@@ -54,18 +54,16 @@ def build_cnn(
 def _lesson_layers(n_classes: int, seeds: Iterator[int]) -> Iterator[keras.Layer]:
     """Yield the layers in order; each takes a seed of its own, so no two draw the same numbers."""
     for filters, rate in ((32, 0.2), (64, 0.25), (128, 0.25)):
-        start, drop = next(seeds), next(seeds)
-        yield layers.Conv2D(
-            filters, 3, padding="same", activation="relu", kernel_initializer=GlorotUniform(start)
-        )
+        start, drop = GlorotUniform(next(seeds)), next(seeds)
+        yield layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer=start)
         # Half the running mean is new after 7 steps, not 69: short trainings validate properly.
         yield layers.BatchNormalization(momentum=0.9)
         yield layers.MaxPooling2D()
         yield layers.Dropout(rate, seed=drop)
     yield layers.Flatten()
     for units, rate in ((512, 0.4), (256, 0.3)):
-        drop, start = next(seeds), next(seeds)
-        yield layers.Dense(units, activation="relu", kernel_initializer=GlorotUniform(start))
+        drop, start = next(seeds), GlorotUniform(next(seeds))
+        yield layers.Dense(units, activation="relu", kernel_initializer=start)
         yield layers.Dropout(rate, seed=drop)
     yield _probabilities(n_classes, next(seeds))
 
