@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import requests
 
 from fetch.sources import STALL_SECONDS, reachable
-from helpers import TutorialError
+from helpers import TutorialError, replacing
 
 IMAGENET = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"  # as Keras has it
@@ -22,28 +21,26 @@ def imagenet_weights() -> Path:
         TutorialError: if it is not there, and cannot be had within seconds.
     """
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    path = home / WEIGHTS
     try:
-        if not path.is_file():
-            if not reachable(IMAGENET + WEIGHTS):
-                raise OSError("their server cannot be reached")
-            home.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=home) as private:
-                _download(IMAGENET + WEIGHTS, Path(private, WEIGHTS)).replace(path)
+        if not (home / WEIGHTS).is_file():
+            _download(IMAGENET + WEIGHTS, home / WEIGHTS)
     except Exception as error:  # whatever it was, there is a lesson without it
         raise TutorialError(
             f"No pretrained weights ({error}): run this again with a network, or put {WEIGHTS} "
             f"into {home}."
         ) from None
-    return path
+    return home / WEIGHTS
 
 
-def _download(address: str, path: Path) -> Path:
+def _download(address: str, path: Path) -> None:
+    """Keras's own `get_file` would wait for a silent server for ever."""
+    if not reachable(address):
+        raise OSError("their server cannot be reached")
     print(f"Downloading {path.name} ...")
-    # Keras's own `get_file` would wait for a silent server for ever.
-    with requests.get(address, stream=True, timeout=STALL_SECONDS) as answer:
-        answer.raise_for_status()
-        path.write_bytes(answer.content)
-        if path.stat().st_size < int(answer.headers.get("Content-Length", 0)):
-            raise OSError("the download was cut off")
-    return path
+    answer = requests.get(address, timeout=STALL_SECONDS)
+    answer.raise_for_status()
+    if len(answer.content) < int(answer.headers.get("Content-Length", 0)):
+        raise OSError("the download was cut off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_bytes(answer.content)
