@@ -201,6 +201,22 @@ def test_files_of_the_user_are_never_deleted(small, tmp_path, monkeypatch):
     assert [f.name for f in tmp_path.iterdir()] == ["toy"]
 
 
+def test_of_two_processes_the_slower_one_takes_what_the_other_wrote(small, tmp_path, monkeypatch):
+    folder, write = tmp_path / "toy", toy_faces._write
+
+    def overtaken(new, seed):
+        write(new, seed)
+        monkeypatch.setattr(toy_faces, "_write", write)
+        toy_faces.write_toy_faces(folder)  # as another process would meanwhile
+        first.append((folder / "toy.json").stat().st_mtime_ns)
+
+    first = []
+    monkeypatch.setattr(toy_faces, "_write", overtaken)
+    assert toy_faces.write_toy_faces(folder) == folder
+    assert [(folder / "toy.json").stat().st_mtime_ns] == first
+    assert [f.name for f in tmp_path.iterdir()] == ["toy"]
+
+
 @pytest.mark.parametrize("name", ["me.png", "toy_story.png", "toy"])
 def test_a_file_in_the_folder_s_place_or_beside_its_pictures_is_kept(small, tmp_path, name):
     place = tmp_path / "toy" / "train" / "happy" / name if name != "toy" else tmp_path / "toy"
