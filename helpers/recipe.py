@@ -184,6 +184,8 @@ def stream(recipe: Recipe, learn: Split, target, weight, first_epoch: int = 0) -
     numbered = replace(learn, labels=np.arange(len(learn)))
     steps = math.ceil(len(learn) / recipe.batch_size)
     augment = AUGMENTATIONS[recipe.augment]
+    if recipe.augment == "strong":
+        augment = functools.partial(augment, level=float(learn.images.mean() / 255))
 
     def part(size: int | None, first: int) -> tf.data.Dataset:
         found = make_dataset(
@@ -252,7 +254,9 @@ def train_recipe(
     def build(**options) -> keras.Model:
         if recipe.network == "lesson":
             return build_cnn(n_classes, seed=recipe.seed)
-        return build_residual(n_classes, mean=mean, std=deviation, seed=recipe.seed, **options)
+        return build_residual(
+            n_classes, mean=mean, deviation=deviation, seed=recipe.seed, **options
+        )
 
     keras.utils.set_random_seed(recipe.seed)
     with _arithmetic(recipe):

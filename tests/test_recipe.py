@@ -144,7 +144,7 @@ def test_the_average_is_what_is_scored_and_kept():
     """One step from a known start: the average lies between the weights before and after."""
     learn, check = noise(16), noise(6, 1)
     given = replace(QUICK, epochs=1, small=0, warm_up=0, decay=0, mixup=0.0, average=0.0)
-    before = recipe.build_residual(3, mean=0.5, std=0.25).get_weights()
+    before = recipe.build_residual(3, mean=0.5, deviation=0.25).get_weights()
     step = train_recipe(given, learn, check, 3, progress=False)[0].get_weights()
     mean = train_recipe(replace(given, average=0.75), learn, check, 3, progress=False)[0]
     # a training of one step may remember nothing of its start
