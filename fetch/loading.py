@@ -17,7 +17,6 @@ from helpers.pictures import open_picture, to_input
 def load(
     path: str | Path | Source,
     bare_as: str = "train",
-    classes: Sequence[str] | None = None,
     pad: bool = False,
     by_subject: bool = False,
 ) -> Dataset:
@@ -27,7 +26,6 @@ def load(
         path: what `locate` takes, or what `prepare` gave.
         bare_as: what bare class folders are: "test" makes all of them test images, "train"
             cuts off a fifth as test images. With "test" there need be no training images.
-        classes: the classes that labels number, where the folders do not define them.
         pad: whether images that are not square are kept whole, between bars.
         by_subject: whether that fifth is cut between the folders below the classes.
 
@@ -36,11 +34,11 @@ def load(
     """
     layout = (path if isinstance(path, Source) else locate(path)).layout
     splits = {(split or bare_as): folders for split, folders in layout.splits.items()}
-    names = tuple(classes or sorted(splits.get("train") or next(iter(splits.values()))))
-    if bare_as == "train":
-        _check_train(splits, names)
-    if unknown := sorted(set().union(*splits.values()) - set(names)):
-        raise TutorialError(f"{unknown[0]}/ is none of the classes {', '.join(names)}.")
+    names = tuple(sorted(splits.get("train") or next(iter(splits.values()))))
+    if bare_as == "train" and "train" not in splits:
+        raise TutorialError(f"There are images in {', '.join(splits)}/, but none in train/.")
+    if bare_as == "train" and len(names) < 2:
+        raise TutorialError(f"There must be two class folders at least, and is only {names[0]}/.")
     problems = [f"{file} is no picture and was skipped." for file in layout.strays]
     sizes: list[tuple[int, int]] = []
     parts = {split: _read(split, splits[split], names, pad, problems, sizes) for split in splits}
@@ -73,13 +71,6 @@ def load_dataset(
     if data.problems:
         print(f"Notes on files: {len(data.problems)} (data.problems); {data.problems[0]}")
     return data
-
-
-def _check_train(splits: dict, names: Sequence[str]) -> None:
-    if "train" not in splits:
-        raise TutorialError(f"There are images in {', '.join(splits)}/, but none in train/.")
-    if len(names) < 2:
-        raise TutorialError(f"There must be at least two class folders, and is only {names[0]}/.")
 
 
 def _read(
