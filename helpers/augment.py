@@ -93,15 +93,15 @@ def random_affine(
     )
 
 
-def random_strong(images, seed, size: int | None = None, level=0.5):
+def random_strong(images, seed, size: int | None = None):
     """Give each image its own random view, light and contrast, and erase a part of every other.
+
+    The erased rectangle is filled with noise as light as the batch (Zhong and others, 2017).
 
     Args:
         images: float32 (n, h, w, 1), 0 to 1.
         seed: two integers, or a tensor of two; the same seed gives the same result.
         size: pixels of either side that come out; None leaves the shape as it is.
-        level: the mean of the noise that an erased rectangle is filled with (Zhong and others,
-            2017), 0 to 1.
 
     Returns:
         A float32 tensor (n, size, size, 1), 0 to 1.
@@ -121,15 +121,25 @@ def random_strong(images, seed, size: int | None = None, level=0.5):
     _, high, wide, _ = tf.unstack(tf.shape(x))
     rows, columns = near(u[10], 0.14 + 0.06 * u[8], high), near(u[11], 0.14 + 0.06 * u[9], wide)
     erased = rows[:, :, None, None] & columns[:, None, :, None] & tf.reshape(u[12] < 0, each)
-    noise = level + 0.25 * tf.random.stateless_normal(tf.shape(x), tf.add(seed, 1))
+    noise = tf.reduce_mean(images) + 0.25 * tf.random.stateless_normal(tf.shape(x), tf.add(seed, 1))
     return tf.clip_by_value(tf.where(erased, noise, x), 0.0, 1.0)
 
 
 def mixup(images, target, weight, seed, alpha: float):
-    """Mix each image of a batch with another of it, and their targets and weights likewise.
+    """Mix each image of a batch with another of it, and targets and weights likewise.
 
-    The larger part is drawn from Beta(alpha, alpha), folded to 0.5 and above; the other image
-    is the one in its place from the end.
+    This is mixup (Zhang and others, 2018). The larger part is drawn from Beta(alpha, alpha),
+    folded to 0.5 and above; the other image is the one in its place from the end.
+
+    Args:
+        images: float32 (n, h, w, 1).
+        target: float32 (n, classes), rows that sum to 1.
+        weight: float32 (n,), how much each image counts.
+        seed: two integers, or a tensor of two; the same seed gives the same result.
+        alpha: above 0; the smaller, the less there is of the other image.
+
+    Returns:
+        Images, targets and weights, as they came in.
     """
     drawn = tf.random.stateless_gamma([2, tf.shape(images)[0]], seed, alpha=alpha) + 1e-9
     part = tf.reduce_max(drawn, axis=0) / tf.reduce_sum(drawn, axis=0)

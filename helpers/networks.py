@@ -99,7 +99,7 @@ def build_residual(
     n_classes: int,
     *,
     mean: float = 0.0,
-    deviation: float = 1.0,
+    std: float = 1.0,
     size: int | None = IMAGE_SIZE,
     fused: bool = False,
     seed: int = SEED,
@@ -113,7 +113,7 @@ def build_residual(
     Args:
         n_classes: how many probabilities come out.
         mean: of the training images, 0 to 1; subtracted inside the network.
-        deviation: of the training images, by which the network divides.
+        std: their standard deviation, by which the network divides.
         size: pixels of either side; None takes images of any size, with the same weights.
         fused: True trains faster, and must not be saved: it needs this module to be loaded.
         seed: of the initial weights and of dropout.
@@ -139,7 +139,7 @@ def build_residual(
 
     with strategy().scope():
         inputs = keras.Input((size, size, 1), name="face")
-        x = layers.Normalization(mean=mean, variance=deviation**2)(inputs)
+        x = layers.Normalization(mean=mean, variance=std**2)(inputs)
         x = layers.ReLU()(convolve(x, 32))
         for filters in (64, 128, 256, 256):
             x = block(layers.MaxPooling2D()(x), filters)

@@ -205,7 +205,7 @@ def test_fused_normalisation_is_keras_normalisation(images):
 
 
 def test_residual_network_is_small_and_of_plain_layers():
-    model = build_residual(7, mean=0.5, deviation=0.25)
+    model = build_residual(7, mean=0.5, std=0.25)
     kinds = {type(layer).__name__ for layer in model.layers}
     assert model.name == "emotion_cnn" and "FusedBatchNormalization" not in kinds
     assert sum("Dense" in kind for kind in kinds) == 1 and "Flatten" not in kinds
@@ -221,7 +221,7 @@ def test_residual_network_takes_any_size_with_the_same_weights(images):
 
 
 def test_residual_network_normalises_its_input(images):
-    shifted = build_residual(3, mean=0.5, deviation=0.25)
+    shifted = build_residual(3, mean=0.5, std=0.25)
     plain = build_residual(3)
     np.testing.assert_allclose(shifted(images), plain((images - 0.5) / 0.25), atol=1e-4)
 
