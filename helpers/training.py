@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
 import hashlib
-import itertools
 import json
 import math
 import re
@@ -219,15 +217,13 @@ def save_trained(
             f"The loss of this training is not a number, so {path.name} is not saved: train anew "
             "with a lower learning rate."
         )
-    history = asdict(history)
-    about = {"settings": history.pop("settings"), "epochs": len(history["log"]["loss"])}
-    save_model(model, path, {**info, **about, "validation": scores, "history": history})
-    rows = zip(itertools.count(1), *history["log"].values(), strict=False)
-    with (
-        contextlib.suppress(OSError),
-        path.with_name(f"{path.name}.csv").open("w", newline="") as f,
-    ):
-        csv.writer(f).writerows([["epoch", *history["log"]], *rows])  # open in Excel? Never mind
+    rest = asdict(history)
+    about = {"settings": rest.pop("settings"), "epochs": history.epochs, "validation": scores}
+    save_model(model, path, {**info, **about, "history": rest})
+    table = np.column_stack([range(1, history.epochs + 1), *history.log.values()])
+    names = ",".join(["epoch", *history.log])
+    with contextlib.suppress(OSError):  # open in Excel? Never mind
+        np.savetxt(f"{path}.csv", table, "%.8g", ",", header=names, comments="")
 
 
 def checkpoint_file(path: Path) -> Path:
@@ -244,11 +240,13 @@ def fingerprints(model: keras.Model, train: Split, validation: Split) -> dict:
         return re.sub(r'_\d+"', '"', json.dumps(config, default=str))
 
     return {
-        "learning_rate": rate,
+        "learning_rate": float(f"{rate:.6g}") if isinstance(rate, float) else text(rate),
         "optimiser": digest(model.optimizer.__class__.__name__, text(optimizer)),
         "layers": digest(text(model.get_config())),
         "first weights": digest(*model.get_weights()),
-        "images": digest(train.images, train.labels, validation.images, validation.labels),
+        "images and labels": digest(
+            train.images, train.labels, validation.images, validation.labels
+        ),
     }
 
 

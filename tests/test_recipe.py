@@ -94,12 +94,12 @@ def test_mixup_mixes_images_targets_and_weights_alike():
 def test_small_images_come_first_and_a_later_start_sees_the_same(augment):
     given, learn = replace(QUICK, augment=augment, epochs=3, small=2), noise(40)
     target, weight = soft_targets(given, learn.labels, 3)
-    every = [x.numpy() for x, *_ in stream(given, learn, target, weight).take(9)]
+    every = [x.numpy() for x, *_ in stream(given, learn.images, target, weight).take(9)]
     assert [x.shape[1] for x in every] == [32] * 6 + [48] * 3
     assert [len(x) for x in every] == [16, 16, 8] * 3
     assert all(x.min() >= 0 and x.max() <= 1 for x in every)
     for epoch in (1, 2):
-        later = stream(given, learn, target, weight, epoch).take(9 - 3 * epoch)
+        later = stream(given, learn.images, target, weight, epoch).take(9 - 3 * epoch)
         for a, (b, *_) in zip(every[3 * epoch :], later, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -110,7 +110,7 @@ def test_targets_and_weights_belong_to_their_images():
     target, _ = soft_targets(given, learn.labels, 3)
     weight = np.arange(30, dtype=np.float32)
     seen = []
-    for x, y, w in stream(given, learn, target, weight).take(2):
+    for x, y, w in stream(given, learn.images, target, weight).take(2):
         index = w.numpy().astype(int)
         np.testing.assert_allclose(x[..., 0] * 255, learn.images[index], atol=1e-3)
         assert np.array_equal(y.numpy().argmax(axis=1), learn.labels[index])
@@ -144,7 +144,7 @@ def test_the_average_is_what_is_scored_and_kept():
     """One step from a known start: the average lies between the weights before and after."""
     learn, check = noise(16), noise(6, 1)
     given = replace(QUICK, epochs=1, small=0, warm_up=0, decay=0, mixup=0.0, average=0.0)
-    before = recipe.build_residual(3, mean=0.5, deviation=0.25).get_weights()
+    before = recipe.build_residual(3, mean=0.5, std=0.25).get_weights()
     step = train_recipe(given, learn, check, 3, progress=False)[0].get_weights()
     mean = train_recipe(replace(given, average=0.75), learn, check, 3, progress=False)[0]
     # a training of one step may remember nothing of its start
