@@ -81,10 +81,10 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, path: Path | None, settings: dict, replay=(), resume: bool = True) -> None:
         super().__init__()
         self.path, self.replay, self.resume = path, replay, resume
-        self.history, self.start, self.kept = History(json.loads(json.dumps(settings))), [], []
+        self.history, self.start = History(json.loads(json.dumps(settings))), []
         self.name = path.name.removesuffix(".checkpoint.npz") if path else ""
         if path and path.exists() and resume:
-            now, (self.history, self.kept) = self.history.settings, _read(path)
+            now, self.history = self.history.settings, _read(path)[0]
             _must_match(self.name, self.history.settings, now)
         elif path and path.exists():
             print(f"{self.name} is trained anew: its checkpoint goes after the first epoch.")
@@ -112,16 +112,16 @@ class Checkpoint(keras.callbacks.Callback):
         with self.model.distribute_strategy.scope():
             self.model.optimizer.build(self.model.trainable_variables)
         self.start = [variable.numpy() for variable in self.variables()]
-        for epoch in range(self.history.epochs):
-            for callback in self.replay:
+        if not (self.path and self.history.epochs):
+            return
+        arrays = _read(self.path)[1]
+        for callback in self.replay:
+            for epoch in range(self.history.epochs):
                 figures = {name: values[epoch] for name, values in self.history.log.items()}
                 callback.on_epoch_end(epoch, figures)
-        if self.kept:
-            best, now = self.kept[: -len(self.start)], self.kept[-len(self.start) :]
-            self.assign(now)
-            for callback in self.replay:
-                if isinstance(callback, keras.callbacks.EarlyStopping):
-                    callback.best_weights = best
+            if isinstance(callback, keras.callbacks.EarlyStopping):
+                callback.best_weights = arrays[: -len(self.start)]
+        self.assign(arrays[-len(self.start) :])
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         log = self.history.log

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-from helpers import SEED, TutorialError
+from helpers import SEED, TutorialError, read_sidecar
 from helpers.augment import mixup as mix
 from helpers.callbacks import Checkpoint, History, interruptible
 from helpers.data import Split
@@ -189,8 +189,7 @@ def train(
             shuffle=False,  # `make_dataset` has done it
             verbose=0,
         )
-        if checkpoint.history.epochs > done or not output.exists():
-            save_trained(model, output, info, checkpoint.history)
+        save_trained(model, output, info, checkpoint.history)
     return checkpoint.history
 
 
@@ -218,6 +217,8 @@ def save_trained(
             "with a lower learning rate."
         )
     rest = asdict(history)
+    if path.exists() and read_sidecar(path).get("history", {}).get("log") == history.log:
+        return  # it was loaded
     about = {"settings": rest.pop("settings"), "epochs": history.epochs, "validation": scores}
     save_model(model, path, {**info, **about, "history": rest})
     table = np.column_stack([range(1, history.epochs + 1), *history.log.values()])
