@@ -124,10 +124,11 @@ def main() -> None:
         "budget": budget,
         "notes": [
             f"Every row: {len(learn):,} training images, {options.epochs} epochs, "
-            f"{len(validation):,} training images kept aside and scored. Median of the seeds, in brackets the lowest "
-            "and the highest. A row adds its change to the row above it, unless it says what it "
-            "is added to. The processor's seconds are those of all cores together, so that other "
-            "work beside it hardly counts; scoring after every epoch is included."
+            f"{len(validation):,} training images kept aside and scored. Median of the seeds, in "
+            "brackets the lowest and the highest. A row adds its change to the row above it, "
+            "unless it says what it is added to. The processor's seconds are those of all cores "
+            "together, so that other work beside it hardly counts; scoring after every epoch is "
+            "included."
         ],
     }
     done = {row["change"]: row["runs"] for row in report.earlier("steps", about, to)}

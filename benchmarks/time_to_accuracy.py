@@ -110,9 +110,9 @@ def main() -> None:
         "data": data,
         "budget": {"minutes": options.minutes},
         "notes": [
-            f"{len(learn):,} training and {len(validation):,} validation images, those of lesson 7: "
-            "no copies, none whose copies disagree. They are scored after every epoch; that time is "
-            "not counted.",
+            f"{len(learn):,} training and {len(validation):,} validation images, those of lesson "
+            "7: no copies, none whose copies disagree. They are scored after every epoch; that "
+            "time is not counted.",
             f"A recipe ends at its own end, or after {options.minutes:g} minutes; -: not reached.",
         ],
     }

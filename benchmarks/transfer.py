@@ -223,8 +223,8 @@ def main() -> None:
         "budget": budget | {"weights": digest},
         "notes": [
             f"{len(learn):,} training images, or as many as a row says, and {len(validation):,} "
-            "kept aside, which are scored: those of lesson 7. In brackets the 95% interval of 1,000 "
-            "bootstrap rounds. One training each.",
+            "kept aside, which are scored: those of lesson 7. In brackets the 95% interval of "
+            "1,000 bootstrap rounds. One training each.",
             "Minutes: features, last layer and training together; scoring is not counted. Frozen: "
             f"only the last layer learns. The others were to have {options.minutes:g} minutes. "
             "Epochs are those of the training after the last layer's. One face at a time for its "

@@ -164,7 +164,8 @@ def interruptible(checkpoint: Checkpoint, progress: bool = True) -> Iterator[Tqd
     Raises:
         TrainingInterrupted: on Ctrl-C, or ■ in JupyterLab. The network is as it was before.
     """
-    bar = TqdmCallback(disable=not progress)
+    # `fit` puts the true numbers in place of these, without which it would first be no bar.
+    bar = TqdmCallback(epochs=1, data_size=1, batch_size=1, disable=not progress)
     try:
         yield bar
     except KeyboardInterrupt:
