@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,7 +44,6 @@ BUILD = ROOT / "build"  # pages made from the notebooks; ignored by git
 
 SEED = 42
 IMAGE_SIZE = 48  # pixels, both sides
-SUFFIXES = (".keras", ".h5")  # of a saved model
 PROFILES = ("quick", "standard", "full")
 FER_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 # Okabe and Ito's palette, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
@@ -101,17 +99,3 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def sidecar_path(path: Path) -> Path:
-    """Return the path of a model's description: model.keras.json for model.keras."""
-    return Path(f"{path}.json")
-
-
-def read_sidecar(path: Path) -> dict:
-    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
-    try:
-        info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return info if isinstance(info, dict) else {}

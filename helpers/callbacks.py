@@ -67,7 +67,8 @@ class Checkpoint(keras.callbacks.Callback):
     Of the callbacks that change something this must be the last.
 
     Args:
-        path: an .npz file, replaced in one step; None keeps nothing.
+        output: the file that the model will be saved in. The checkpoint lies beside it, as
+            `<output>.checkpoint.npz`, and is replaced in one step. None keeps nothing.
         settings: all that decides the result, by name.
         replay: callbacks that count epochs, as EarlyStopping does. Where a training goes on, they
             are shown the figures of its first epochs again, and count on from there.
@@ -78,20 +79,26 @@ class Checkpoint(keras.callbacks.Callback):
         TutorialError: if the file is damaged, or is that of a training with other settings.
     """
 
-    def __init__(self, path: Path | None, settings: dict, replay=(), resume: bool = True) -> None:
+    def __init__(self, output: Path | None, settings: dict, replay=(), resume=True) -> None:
         super().__init__()
-        self.path, self.replay, self.resume = path, replay, resume
+        self.name = output.name if output else ""
+        self.path = output.with_name(f"{self.name}.checkpoint.npz") if output else None
+        self.replay, self.resume = replay, resume
         self.history, self.start = History(json.loads(json.dumps(settings))), []
-        self.name = path.name.removesuffix(".checkpoint.npz") if path else ""
-        if path and path.exists() and resume:
-            now, self.history = self.history.settings, _read(path)[0]
-            _must_match(self.name, self.history.settings, now)
-        elif path and path.exists():
+        if output and self.path.exists() and resume:
+            now, self.history = self.history.settings, _read(self.path)[0]
+            _must_match(self.path, self.history.settings, now)
+        elif output and self.path.exists():
             print(f"{self.name} is trained anew: its checkpoint goes after the first epoch.")
+
+    @property
+    def done(self) -> int:
+        """How many epochs are over."""
+        return self.history.epochs
 
     def until(self, epochs: int) -> int:
         """Return the last epoch: `epochs`, or the one after which EarlyStopping has ended it."""
-        done, stopped = self.history.epochs, self.history.stopped
+        done, stopped = self.done, self.history.stopped
         if stopped or done >= epochs:
             how = "; EarlyStopping ended it, so more would change nothing" * stopped
             print(f"{self.name} is finished ({done} epochs{how}): loaded it.")
@@ -112,11 +119,11 @@ class Checkpoint(keras.callbacks.Callback):
         with self.model.distribute_strategy.scope():
             self.model.optimizer.build(self.model.trainable_variables)
         self.start = [variable.numpy() for variable in self.variables()]
-        if not (self.path and self.history.epochs):
+        if not (self.path and self.done):
             return
         arrays = _read(self.path)[1]
         for callback in self.replay:
-            for epoch in range(self.history.epochs):
+            for epoch in range(self.done):
                 figures = {name: values[epoch] for name, values in self.history.log.items()}
                 callback.on_epoch_end(epoch, figures)
             if isinstance(callback, keras.callbacks.EarlyStopping):
@@ -148,12 +155,13 @@ def _read(path: Path) -> tuple[History, list[np.ndarray]]:
         ) from None
 
 
-def _must_match(name: str, then: dict, now: dict) -> None:
+def _must_match(path: Path, then: dict, now: dict) -> None:
     for key in sorted({*then, *now}):
         if then.get(key) != now.get(key):
             raise TutorialError(
-                f"{name} was begun with another {key} ({then.get(key)}, now {now.get(key)}), so it "
-                "cannot go on: go back to that, or train without resume (--resume) to begin anew."
+                f"The training in {path.name} was begun with another {key} ({then.get(key)}, now "
+                f"{now.get(key)}), so it cannot go on: go back to that, give this one another "
+                f"output, or delete {path} to begin anew."
             )
 
 
@@ -169,7 +177,7 @@ def interruptible(checkpoint: Checkpoint, progress: bool = True) -> Iterator[Tqd
     try:
         yield bar
     except KeyboardInterrupt:
-        done = checkpoint.history.epochs
+        done = checkpoint.done
         if checkpoint.start:
             checkpoint.assign(checkpoint.start)
         how = "" if checkpoint.resume else " with resume=True (--resume)"
@@ -214,8 +222,9 @@ class LiveCurves(keras.callbacks.Callback):
         figure = Figure(figsize=(10, 3.4), layout="constrained")
         for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             if self.reference:
-                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
-            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
+                past = {"label": "reference", "colour": "0.7"}
+                plots.learning_curves(self.reference, metric, **past, ax=ax)
+            plots.learning_curves(self.log, metric, title=f"{self.title} {metric}".strip(), ax=ax)
         return figure
 
     def describe(self) -> str:

@@ -249,7 +249,7 @@ def train_recipe(
     validation: Split,
     n_classes: int,
     *,
-    state: Path | None = None,
+    output: Path | None = None,
     teacher: np.ndarray | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
@@ -261,8 +261,8 @@ def train_recipe(
         train: what to learn from.
         validation: what is scored after every epoch; it decides nothing.
         n_classes: how many probabilities come out.
-        state: an .npz file, written after every epoch. Where there is one already, the training
-            goes on from it. Delete it to begin anew.
+        output: where the network will be saved. Beside it, after every epoch, a checkpoint is
+            written, and where there is one already, the training goes on from it.
         teacher: float32 (len(train), n_classes), for `recipe.teacher`.
         callbacks: more of Keras's callbacks.
         progress: show a progress bar.
@@ -273,7 +273,7 @@ def train_recipe(
 
     Raises:
         TutorialError: if the teacher's answers are missing, or not wanted; if there are no images,
-            or none of a class; if the state is that of another training.
+            or none of a class; if the checkpoint is that of another training.
         TrainingInterrupted: on Ctrl-C, or ■ in JupyterLab.
     """
     if (teacher is not None) != (recipe.teacher > 0):
@@ -290,21 +290,16 @@ def train_recipe(
         model = _build(recipe, train.images, n_classes, size=None, fused=True)
     _compile(model, recipe, steps)
     settings = {"images": len(train), **fingerprints(model, train, validation), **asdict(recipe)}
-    checkpoint = Checkpoint(state, settings | {"targets": digest(target)})
-    done = checkpoint.history.epochs
+    checkpoint = Checkpoint(output, settings | {"targets": digest(target)})
+    averages = [keras.callbacks.SwapEMAWeights()] if recipe.average else []
     with interruptible(checkpoint, progress) as bar:
         model.fit(
-            stream(recipe, train.images, target, weight, done),
-            validation_data=scored,
+            stream(recipe, train.images, target, weight, checkpoint.done),
             steps_per_epoch=steps,
-            initial_epoch=done,
+            validation_data=scored,
+            initial_epoch=checkpoint.done,
             epochs=checkpoint.until(recipe.epochs),  # at their end Keras puts the averages in place
-            callbacks=[
-                *([keras.callbacks.SwapEMAWeights()] if recipe.average else []),
-                *callbacks,
-                checkpoint,
-                bar,
-            ],
+            callbacks=[*averages, *callbacks, checkpoint, bar],
             shuffle=False,  # `stream` has done it
             verbose=0,
         )

@@ -17,11 +17,11 @@ import numpy as np
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-from helpers import SEED, TutorialError, read_sidecar
+from helpers import SEED, TutorialError
 from helpers.augment import mixup as mix
 from helpers.callbacks import Checkpoint, History, interruptible
 from helpers.data import Split
-from helpers.models import check_output, save_model
+from helpers.models import check_output, read_sidecar, save_model
 
 
 def class_weights(labels: np.ndarray, n_classes: int, power: float = 1.0) -> dict[int, float]:
@@ -173,16 +173,13 @@ def train(
             "val_loss", factor=0.3, patience=max(1, patience // 2), min_lr=1e-6
         ),
     ]
-    checkpoint = Checkpoint(checkpoint_file(output), settings, watching, resume)
-    done = checkpoint.history.epochs
+    checkpoint = Checkpoint(output, settings, watching, resume)
     with interruptible(checkpoint, progress) as bar:
         model.fit(
-            make_dataset(train.images, train.labels, first_epoch=done, **options),
-            validation_data=make_dataset(
-                validation.images, validation.labels, batch_size=256, shuffle=False
-            ),
+            make_dataset(train.images, train.labels, first_epoch=checkpoint.done, **options),
             steps_per_epoch=math.ceil(len(train) / batch_size),
-            initial_epoch=done,
+            validation_data=make_dataset(validation.images, validation.labels, shuffle=False),
+            initial_epoch=checkpoint.done,
             epochs=checkpoint.until(epochs),
             class_weight=class_weight,
             callbacks=[*watching, *callbacks, checkpoint, bar],
@@ -225,11 +222,6 @@ def save_trained(
     names = ",".join(["epoch", *history.log])
     with contextlib.suppress(OSError):  # open in Excel? Never mind
         np.savetxt(f"{path}.csv", table, "%.8g", ",", header=names, comments="")
-
-
-def checkpoint_file(path: Path) -> Path:
-    """Return where the checkpoint of a model file is: model.keras.checkpoint.npz."""
-    return path.with_name(f"{path.name}.checkpoint.npz")
 
 
 def fingerprints(model: keras.Model, train: Split, validation: Split) -> dict:

@@ -186,14 +186,14 @@ class StopIn(keras.callbacks.Callback):
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, small_network, capsys):
     """Stopped while the images are small, and when they are large; finished, it is loaded."""
-    state = tmp_path / "runs" / "recipe.keras.checkpoint.npz"
+    output = tmp_path / "runs" / "recipe.keras"
     train = partial(train_recipe, QUICK, noise(48), noise(12, 1), 3, progress=False)
     whole, log = train()
     for epoch in (2, 3):
         with pytest.raises(TrainingInterrupted, match=f"after epoch {epoch - 1}; nothing is lost"):
-            train(state=state, callbacks=[StopIn(epoch)])
+            train(output=output, callbacks=[StopIn(epoch)])
     for _ in range(2):
-        again, history = train(state=state)
+        again, history = train(output=output)
         assert history.log == log.log
         for a, b in zip(again.get_weights(), whole.get_weights(), strict=True):
             assert np.array_equal(a, b)
@@ -203,14 +203,14 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, small_netw
 
 
 def test_another_training_is_not_gone_on_with(tmp_path, small_network):
-    state, learn, validation = tmp_path / "state.npz", noise(16), noise(3, 1)
+    output, learn, validation = tmp_path / "m.keras", noise(16), noise(3, 1)
     given = replace(QUICK, epochs=1, decay=0, teacher=0.5)
     answers = np.full((16, 3), 1 / 3, np.float32)
-    train = partial(train_recipe, given, learn, validation, 3, state=state, progress=False)
+    train = partial(train_recipe, given, learn, validation, 3, output=output, progress=False)
     train(teacher=answers)
     with pytest.raises(TutorialError, match="another targets"):
         train(teacher=answers[:, ::-1] * [1.2, 1, 0.8])
-    train = partial(train_recipe, state=state, progress=False, teacher=answers)
+    train = partial(train_recipe, output=output, progress=False, teacher=answers)
     with pytest.raises(TutorialError, match=r"another mixup \(0\.2, now 0\.4\)"):
         train(replace(given, mixup=0.4), learn, validation, 3)
     with pytest.raises(TutorialError, match=r"another epochs \(1, now 2\)"):

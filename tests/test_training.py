@@ -73,8 +73,12 @@ class Stop(keras.callbacks.Callback):
             signal.raise_signal(self.number)
 
 
+def checkpoint_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.checkpoint.npz")
+
+
 def epochs_on_disk(output: Path) -> int:
-    with np.load(training.checkpoint_file(output)) as file:
+    with np.load(checkpoint_file(output)) as file:
         return len(json.loads(str(file["arr_0"]))["log"]["loss"])
 
 
@@ -226,7 +230,7 @@ def test_interrupted_between_any_two_steps_of_the_callbacks(tmp_path, reference,
         with pytest.raises(TrainingInterrupted) as caught:
             fit(output, model, resume=True)
         now = int(re.search(r"after epoch (\d+)|$", str(caught.value))[1] or 0)
-        exists = training.checkpoint_file(output).exists()
+        exists = checkpoint_file(output).exists()
         assert said <= now == (epochs_on_disk(output) if exists else 0)
         said = now
 
@@ -350,14 +354,14 @@ CHANGES = [
 def test_nothing_is_resumed_that_was_another_training(which, unfinished, reference, monkeypatch):
     """A training with other settings is refused, whether the old one is finished or not."""
     output = unfinished if which == "checkpoint" else reference[2]
-    before = training.checkpoint_file(output).read_bytes()
+    before = checkpoint_file(output).read_bytes()
     monkeypatch.setattr(keras.Model, "fit", None)  # would raise TypeError
     for change, sentence in CHANGES:
         options = dict(change)
         model = options.pop("model", tiny)()
         with pytest.raises(TutorialError, match=f"was begun with another {sentence}"):
             fit(output, model, resume=True, **options)
-    assert training.checkpoint_file(output).read_bytes() == before
+    assert checkpoint_file(output).read_bytes() == before
 
 
 def test_a_finished_training_is_loaded(reference, capsys):
@@ -382,17 +386,17 @@ def test_more_epochs_go_on_from_a_finished_training(tmp_path, reference, capsys)
 
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
-    training.checkpoint_file(tmp_path / "m.keras").write_bytes(b"half")
+    checkpoint_file(tmp_path / "m.keras").write_bytes(b"half")
     with pytest.raises(TutorialError, match=r"is damaged .*: delete it"):
         fit(tmp_path / "m.keras", resume=True)
 
 
 def test_training_anew_keeps_the_checkpoint_for_an_epoch(unfinished, capsys):
-    before = training.checkpoint_file(unfinished).read_bytes()
+    before = checkpoint_file(unfinished).read_bytes()
     with pytest.raises(TrainingInterrupted):
         fit(unfinished, callbacks=[Stop(1)])
     assert "is trained anew: its checkpoint goes after the first epoch" in capsys.readouterr().out
-    assert training.checkpoint_file(unfinished).read_bytes() == before
+    assert checkpoint_file(unfinished).read_bytes() == before
     with pytest.raises(TrainingInterrupted):
         fit(unfinished, callbacks=[Stop(2)])
     assert epochs_on_disk(unfinished) == 1

@@ -3,8 +3,8 @@
 The recipe of lesson 7, for 114 epochs: some two and a half hours on two cores, reckoned from its
 parts. A teacher comes first, a network of the same kind, trained for fewer epochs; then the
 network itself learns from the labels and, in equal parts, from the teacher's answers. Only
-training images are used, and a tenth of those is kept aside. After every epoch the state is saved
-in runs/, and the same command goes on from there.
+training images are used, and a tenth of those is kept aside. After every epoch a checkpoint is
+written in runs/, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -52,24 +52,25 @@ def main() -> None:
     data = load(options.data) if options.data else load_dataset()
     learn, validation = clean_split(data.train)
     n_classes = len(data.classes)
-    kept = RUNS / "shipped_teacher.keras"
-    if options.teacher or kept.exists():
-        teacher, _ = load_model(options.teacher or kept)
+    if options.teacher:
+        teacher, _ = load_model(options.teacher)
     else:
         print("The teacher:")
         recipe = shortened(TEACHER, max(1, round(options.epochs * TEACHER.epochs / SHIPPED.epochs)))
-        state = RUNS / "shipped_teacher.npz"
-        teacher, _ = train_recipe(recipe, learn, validation, n_classes, state=state)
-        teacher.save(kept)
-        state.unlink()
-    recipe, state = shortened(SHIPPED, options.epochs), RUNS / "shipped.npz"
+        place = RUNS / "shipped_teacher.keras"
+        teacher, _ = train_recipe(recipe, learn, validation, n_classes, output=place)
     soft = teacher_probabilities(teacher, learn.images)
     print("The network:")
-    model, history = train_recipe(recipe, learn, validation, n_classes, state=state, teacher=soft)
+    model, history = train_recipe(
+        shortened(SHIPPED, options.epochs),
+        learn,
+        validation,
+        n_classes,
+        output=options.output,
+        teacher=soft,
+    )
     history = replace(history, settings={"script": Path(__file__).name} | history.settings)
     save_trained(model, options.output, describe(data), history, kept=-1)
-    state.unlink()
-    kept.unlink(missing_ok=True)
     accuracy = history.log["val_accuracy"][-1]
     print(f"Saved {options.output}: {accuracy:.1%} on {len(validation):,} images kept aside.")
 
