@@ -49,7 +49,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         ".previous (default: emotion_model.h5)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with a training that was interrupted"
+        "--resume",
+        action="store_true",
+        help="go on with a training that was interrupted, or with more --epochs than before",
     )
     parser.add_argument(
         "--images", type=at_least_one, help="train on so many images only, to try things out"
@@ -80,16 +82,19 @@ def run(options: argparse.Namespace) -> None:
     else:
         dataset = load_dataset(**reading)
     n_classes = len(dataset.classes)
-    learn, check = data.learning_split(dataset, seed=options.seed, by_subject=options.by_subject)
+    learn, validation = data.learning_split(
+        dataset, seed=options.seed, by_subject=options.by_subject
+    )
     if options.images:
         learn = data.subset(learn, options.images, seed=options.seed)
-    print(f"Training on {len(learn):,} images, choosing the best epoch on {len(check):,} others.")
+    others = f"{len(validation):,} others"
+    print(f"Training on {len(learn):,} images, choosing the best epoch on {others}.")
 
     model = networks.build_cnn(n_classes, seed=options.seed)
     history = training.train(
         model,
         learn,
-        check,
+        validation,
         epochs=options.epochs,
         output=output,
         info=models.describe(dataset),
@@ -121,6 +126,8 @@ def run(options: argparse.Namespace) -> None:
     picture = output.with_name(f"{output.stem}_confusion_matrix.png")
     ax.figure.savefig(picture, dpi=120)
     print(f"Saved {output}, {models.sidecar_path(output).name} and {picture.name}.")
+    if not history.stopped:
+        print("To train longer: the same command with --resume and more --epochs.")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,10 +22,9 @@ from score_shipped import file_hash, read_metrics, weakest
 
 from fetch.toy_faces import draw_faces
 from helpers import FER_CLASSES, MODELS, SEED, TutorialError, plots
-from helpers.callbacks import load_history
 from helpers.evaluation import predict
 from helpers.faces import classify, find_faces, portraits
-from helpers.models import load_model
+from helpers.models import load_model, read_sidecar
 
 PREDICTION = ROOT / "benchmarks" / "results" / "prediction.json"
 
@@ -50,11 +49,11 @@ def confusion_matrix(metrics: dict) -> plt.Figure:
 
 
 def learning_curves(model_file: Path) -> plt.Figure:
-    history = load_history(model_file)
-    if history is None:
+    recorded = read_sidecar(model_file).get("history", {}).get("log")
+    if not recorded:
         raise TutorialError(f"The sidecar of {model_file.name} holds no history: train it again.")
-    epochs, log = np.arange(len(history.log["loss"])), {}
-    for name, values in history.log.items():  # None where an epoch was not scored: a line across
+    epochs, log = np.arange(len(recorded["loss"])), {}
+    for name, values in recorded.items():  # None where an epoch was not scored: a line across
         values = np.array(values, float)
         known = np.isfinite(values)
         log[name] = np.interp(epochs, epochs[known], values[known], left=np.nan)
@@ -65,7 +64,7 @@ def learning_curves(model_file: Path) -> plt.Figure:
         "accuracy": f"{log['val_accuracy'][-1]:.1%} of the images kept aside right at the end",
     }
     for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-        plots.learning_curves(log, metric, history.events, title=title, ax=ax)
+        plots.learning_curves(log, metric, title=title, ax=ax)
     return figure
 
 
