@@ -41,7 +41,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         ".previous (default: emotion_model.h5)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with a training that was interrupted"
+        "--resume",
+        action="store_true",
+        help="go on with a training that was interrupted, or with more --epochs than before",
     )
     parser.add_argument(
         "--images", type=at_least_one, help="train on so many images only, to try things out"
@@ -57,11 +59,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> None:
     """Train, save, report. Raises TutorialError with a sentence for the user."""
-    from matplotlib.figure import Figure
-    from sklearn.metrics import classification_report
+    from sklearn.metrics import classification_report, confusion_matrix
 
     from fetch import loading
-    from helpers import augment, data, evaluation, models, networks, plots, sidecar_path, training
+    from helpers import augment, data, evaluation, models, networks, plots, training
 
     output = models.check_output(options.output)
     if options.data:
@@ -72,16 +73,17 @@ def run(options: argparse.Namespace) -> None:
     else:
         dataset = loading.load_dataset()
     n_classes = len(dataset.classes)
-    learn, check = data.grouped_split(dataset.train, seed=options.seed)
+    learn, validation = data.grouped_split(dataset.train, seed=options.seed)
     if options.images:
         learn = data.subset(learn, options.images, seed=options.seed)
-    print(f"Training on {len(learn):,} images, choosing the best epoch on {len(check):,} others.")
+    others = f"{len(validation):,} others"
+    print(f"Training on {len(learn):,} images, choosing the best epoch on {others}.")
 
     model = networks.build_cnn(n_classes, seed=options.seed)
     history = training.train(
         model,
         learn,
-        check,
+        validation,
         epochs=options.epochs,
         output=output,
         info=models.describe(dataset),
@@ -107,14 +109,14 @@ def run(options: argparse.Namespace) -> None:
         )
     )
     plots.style()
-    figure = Figure(figsize=(8, 7), layout="constrained")
     title = f"{output.name} on the test images of {dataset.name}"
-    plots.confusion_matrix(
-        figure.subplots(), dataset.test.labels, predicted, dataset.classes, title=title
-    )
+    counts = confusion_matrix(dataset.test.labels, predicted, labels=range(n_classes))
+    ax = plots.confusion_matrix(counts, dataset.classes, title=title)
     picture = output.with_name(f"{output.stem}_confusion_matrix.png")
-    figure.savefig(picture, dpi=120)
-    print(f"Saved {output}, {sidecar_path(output).name} and {picture.name}.")
+    ax.figure.savefig(picture, dpi=120)
+    print(f"Saved {output}, {models.sidecar_path(output).name} and {picture.name}.")
+    if not history.stopped:
+        print("To train longer: the same command with --resume and more --epochs.")
 
 
 def main(arguments: list[str] | None = None) -> int:

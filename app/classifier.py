@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import helpers
-from helpers import SEED, TutorialError, read_sidecar, replacing
-from helpers.evaluation import _sides, predict
+from helpers import IMAGE_SIZE, SEED, TutorialError, replacing
+from helpers.evaluation import predict
+from helpers.models import read_sidecar
 
 if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
     import keras
@@ -36,16 +37,15 @@ def to_litert(model: keras.Model, kept: Path | None = None) -> Callable[[np.ndar
     try:
         weights = (weight.tobytes() for weight in model.get_weights())
         kept = kept or _place(model.to_json().encode(), *weights)
-        with helpers.quiet_stderr():
-            if run := _kept(kept):
-                return functools.partial(slow, batch_size=64, run=run)
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                model.export(folder, verbose=False)
-                converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                content = converter.convert()
-            fast = functools.partial(slow, batch_size=64, run=_litert(content))
-        noise = np.random.default_rng(SEED).integers(0, 256, (8, *_sides(model)), np.uint8)
+        if run := _kept(kept):
+            return functools.partial(slow, batch_size=64, run=run)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            model.export(folder, verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            content = converter.convert()
+        fast = functools.partial(slow, batch_size=64, run=_litert(content))
+        noise = np.random.default_rng(SEED).integers(0, 256, (8, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
         if not np.allclose(fast(noise), slow(noise), rtol=0, atol=0.1):
             return slow
         with suppress(OSError, TutorialError):  # a folder that is read-only
@@ -65,7 +65,7 @@ def load_litert(path: Path, classes: Sequence[str] = ()) -> tuple[Callable, dict
     """
     info, kept = read_sidecar(path), None
     if names := info.get("classes"):
-        with suppress(Exception), helpers.quiet_stderr():
+        with suppress(Exception):
             kept = _place(Path(path).read_bytes(), repr(names).encode())
             for place in (kept, Path(path).parent / kept.name):
                 if run := _kept(place):

@@ -100,8 +100,12 @@ def main() -> None:
                 images.images[..., None], images.labels, BATCH, seed=SEED
             ),
             "Keras layers in tf.data": iter(keras_layers(images)),
-            "ours, random_affine": iter(make_dataset(images, augment=random_affine)),
-            "ours, random_strong": iter(make_dataset(images, augment=random_strong)),
+            "ours, random_affine": iter(
+                make_dataset(images.images, images.labels, augment=random_affine)
+            ),
+            "ours, random_strong": iter(
+                make_dataset(images.images, images.labels, augment=random_strong)
+            ),
         }
         found = report.interleave({k: rate(v, n) for k, v in streams.items()}, rounds)
     slowest = report.spread(next(iter(found.values())))["median"]

@@ -239,10 +239,8 @@ def main() -> None:
             row[key] = report.spread([run["rate"] for run in found[name, n]])
         right = answers[name].argmax(axis=1) == judged.labels
         row["accuracy"] = round(float(np.mean(right)), 4)
-        rates = evaluation.class_rates(
-            judged.labels, answers[name].argmax(axis=1), len(data.classes)
-        )
-        recall = dict(zip(data.classes, rates[1].round(4).tolist(), strict=True))
+        per_class = evaluation.scores(judged.labels, answers[name], data.classes)["per_class"]
+        recall = {each: round(rates["recall"], 4) for each, rates in per_class.items()}
         row["recall"] = [recall]  # a list, so that it stays out of the table
         if name.startswith("ours"):
             same, most = agreement(answers[name], answers[names[0]])

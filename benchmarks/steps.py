@@ -64,14 +64,16 @@ def recipes(epochs: int) -> dict[str, Recipe]:
     return found
 
 
-def measure(recipe: Recipe, learn: Split, check: Split, classes: tuple[str, ...], teacher) -> dict:
+def measure(
+    recipe: Recipe, learn: Split, validation: Split, classes: tuple[str, ...], teacher
+) -> dict:
     """Train once; return the scores on the images kept aside, and the processor's seconds."""
     began = time.process_time()
     model, _ = train_recipe(
-        recipe, learn, check, len(classes), teacher=teacher if recipe.teacher else None
+        recipe, learn, validation, len(classes), teacher=teacher if recipe.teacher else None
     )
     seconds = time.process_time() - began
-    found = scores(check.labels, predict(model, check.images), classes)
+    found = scores(validation.labels, predict(model, validation.images), classes)
     rarest = classes[np.bincount(learn.labels, minlength=len(classes)).argmin()]
     return {
         "seed": recipe.seed,
@@ -103,9 +105,10 @@ def main() -> None:
         options.images, options.epochs, options.seeds = 60, 2, 1
     steps = STEPS[:2] if options.quick else STEPS
     data, to = report.dataset(options), report.folder(options)
-    learn, check = clean_split(data.train)
-    learn, check = subset(learn, options.images), subset(check, 200 if options.quick else 100_000)
-    budget = {"images": len(learn), "epochs": options.epochs, "kept_aside": len(check)}
+    learn, validation = clean_split(data.train)
+    learn = subset(learn, options.images)
+    validation = subset(validation, 200 if options.quick else 100_000)
+    budget = {"images": len(learn), "epochs": options.epochs, "kept_aside": len(validation)}
     teacher, info = load_model(MODELS / "emotion_cnn.keras")
     fits = info["classes"] == list(data.classes)
     wanted = fits and not options.quick  # its row is not among the quick ones
@@ -120,11 +123,12 @@ def main() -> None:
         "data": data,
         "budget": budget,
         "notes": [
-            f"Every row: {len(learn):,} training images, {options.epochs} epochs, {len(check):,} "
-            "training images kept aside and scored. Median of the seeds, in brackets the lowest "
-            "and the highest. A row adds its change to the row above it, unless it says what it "
-            "is added to. The processor's seconds are those of all cores together, so that other "
-            "work beside it hardly counts; scoring after every epoch is included."
+            f"Every row: {len(learn):,} training images, {options.epochs} epochs, "
+            f"{len(validation):,} training images kept aside and scored. Median of the seeds, in "
+            "brackets the lowest and the highest. A row adds its change to the row above it, "
+            "unless it says what it is added to. The processor's seconds are those of all cores "
+            "together, so that other work beside it hardly counts; scoring after every epoch is "
+            "included."
         ],
     }
     done = {row["change"]: row["runs"] for row in report.earlier("steps", about, to)}
@@ -140,7 +144,7 @@ def main() -> None:
             if seed not in [run["seed"] for run in runs]:
                 print(f"{label}, seed {seed}:", file=sys.stderr, flush=True)
                 seeded = replace(recipe, seed=seed)
-                runs.append(measure(seeded, learn, check, data.classes, soft))
+                runs.append(measure(seeded, learn, validation, data.classes, soft))
             rows[label] = row(label, recipe, runs)
             report.write("steps", list(rows.values()), about, to, show=False)
     report.write("steps", list(rows.values()), about, to)

@@ -61,14 +61,16 @@ def first_reached(curve: Sequence[Sequence[float]], aim: float) -> float | None:
     return next((minutes for minutes, accuracy in curve if accuracy >= aim), None)
 
 
-def original(learn: Split, check: Split, n: int, curve: Curve, quick: bool, weighted=True) -> None:
+def original(
+    learn: Split, validation: Split, n: int, curve: Curve, quick: bool, weighted=True
+) -> None:
     """Train as the tutorial did: Adam at 1e-3, ImageDataGenerator, balanced class weights."""
     keras.utils.set_random_seed(SEED)
     generator = tf.keras.preprocessing.image.ImageDataGenerator(**ORIGINAL)
     compile_model(model := build_cnn(n), 1e-3)
     model.fit(
         generator.flow(learn.images[..., None], learn.labels, 64, seed=SEED),
-        validation_data=make_dataset(check, batch_size=256, shuffle=False),
+        validation_data=make_dataset(validation.images, validation.labels, shuffle=False),
         epochs=2 if quick else ROUNDS,
         class_weight=class_weights(learn.labels, n) if weighted else None,
         callbacks=[curve],
@@ -76,10 +78,10 @@ def original(learn: Split, check: Split, n: int, curve: Curve, quick: bool, weig
     )
 
 
-def ours(learn: Split, check: Split, n: int, curve: Curve, quick: bool) -> None:
+def ours(learn: Split, validation: Split, n: int, curve: Curve, quick: bool) -> None:
     """Train by the recipe of lesson 7."""
     recipe = Recipe(epochs=2, small=1, warm_up=1, decay=1) if quick else Recipe()
-    train_recipe(recipe, learn, check, n, callbacks=[curve], progress=not quick)
+    train_recipe(recipe, learn, validation, n, callbacks=[curve], progress=not quick)
 
 
 RECIPES: dict[str, tuple[str, Callable]] = {
@@ -100,17 +102,17 @@ def main() -> None:
     )
     options = parser.parse_args()
     data, folder = report.dataset(options), report.folder(options)
-    learn, check = clean_split(data.train)
+    learn, validation = clean_split(data.train)
     if options.quick:
-        learn, check = subset(learn, 384), subset(check, 128)
+        learn, validation = subset(learn, 384), subset(validation, 128)
     about = {
         "title": "Minutes of training to a validation accuracy",
         "data": data,
         "budget": {"minutes": options.minutes},
         "notes": [
-            f"{len(learn):,} training and {len(check):,} validation images, those of lesson 7: no "
-            "copies, none whose copies disagree. They are scored after every epoch; that time is "
-            "not counted.",
+            f"{len(learn):,} training and {len(validation):,} validation images, those of lesson "
+            "7: no copies, none whose copies disagree. They are scored after every epoch; that "
+            "time is not counted.",
             f"A recipe ends at its own end, or after {options.minutes:g} minutes; -: not reached.",
         ],
     }
@@ -122,7 +124,7 @@ def main() -> None:
         title, train = RECIPES[key]
         print(f"Training: {title} ...", file=sys.stderr)
         curve = Curve(options.minutes)
-        train(learn, check, len(data.classes), curve, options.quick)
+        train(learn, validation, len(data.classes), curve, options.quick)
         done[key] = {
             "recipe": title,
             **{f"minutes_to_{aim:.0%}": first_reached(curve.points, aim) for aim in AIMS},

@@ -91,7 +91,7 @@ def tune(model: keras.Model, learn: Split, rate: float, seconds: float) -> int:
     beforehand, by the speed of the first ones. Those change no weight.
     """
     slightly = functools.partial(random_affine, rotation=5, zoom=0.05, shift=0.04)
-    stream = make_dataset(learn, batch_size=BATCH, augment=slightly)
+    stream = make_dataset(learn.images, learn.labels, batch_size=BATCH, augment=slightly)
 
     def fit(schedule, steps: int) -> float:
         loss = "sparse_categorical_crossentropy"
@@ -111,7 +111,7 @@ def tune(model: keras.Model, learn: Split, rate: float, seconds: float) -> int:
 def frozen(side: int, limit: int, random: bool = False) -> Callable[..., Made]:
     """Return what trains only a new last layer, on at most `limit` images."""
 
-    def make(learn: Split, check: Split, n: int, weights: Path | None, minutes: float) -> Made:
+    def make(learn: Split, validation: Split, n: int, weights: Path | None, minutes: float) -> Made:
         part = subset(learn, limit)
         keras.utils.set_random_seed(SEED)
         base = pretrained(side, None if random else weights)
@@ -124,7 +124,7 @@ def frozen(side: int, limit: int, random: bool = False) -> Callable[..., Made]:
 def tuned(side: int, part: float, rate: float) -> Callable[..., Made]:
     """Return what trains a new last layer, and then the last part of all layers."""
 
-    def make(learn: Split, check: Split, n: int, weights: Path | None, minutes: float) -> Made:
+    def make(learn: Split, validation: Split, n: int, weights: Path | None, minutes: float) -> Made:
         began = time.perf_counter()
         model, spent = with_head(pretrained(side, weights), learn, n)
         unfreeze(model, part)
@@ -142,12 +142,12 @@ def own_epochs(minutes: float) -> int:
     return max(2, round(minutes * row["epochs"] / row["minutes"]))
 
 
-def ours(learn: Split, check: Split, n: int, weights: Path | None, minutes: float) -> Made:
+def ours(learn: Split, validation: Split, n: int, weights: Path | None, minutes: float) -> Made:
     """Train by the recipe of lesson 7."""
     epochs = own_epochs(minutes)
     recipe = Recipe(epochs=epochs, small=epochs // 2, decay=max(1, epochs * 3 // 4))
     curve = Curve(math.inf)
-    model, _ = train_recipe(recipe, learn, check, n, callbacks=[curve], progress=False)
+    model, _ = train_recipe(recipe, learn, validation, n, callbacks=[curve], progress=False)
     return Made(model, curve.seconds, len(learn), epochs)
 
 
@@ -182,11 +182,11 @@ def milliseconds(model: keras.Model, rounds: int) -> float:
     return float(np.median(times[3:]))
 
 
-def row(name: str, made: Made, check: Split, classes: tuple[str, ...], rounds: int) -> dict:
+def row(name: str, made: Made, validation: Split, classes: tuple[str, ...], rounds: int) -> dict:
     """Score a network on the images kept aside."""
-    answers = predict(made.model, check.images, batch_size=BATCH)
-    found = scores(check.labels, answers, classes)
-    low_high = intervals(check.labels, answers, len(classes))
+    answers = predict(made.model, validation.images, batch_size=BATCH)
+    found = scores(validation.labels, answers, classes)
+    low_high = intervals(validation.labels, answers, len(classes))
     ends = {
         key: {"median": found[key], "lowest": low, "highest": high}
         for key, (low, high) in zip(("accuracy", "macro_f1"), low_high.tolist(), strict=False)
@@ -211,20 +211,20 @@ def main() -> None:
     if options.quick:
         options.minutes = 0.0
     data, folder = report.dataset(options), report.folder(options)
-    learn, check = clean_split(data.train)
+    learn, validation = clean_split(data.train)
     weights = None if options.quick else imagenet_weights()
     if options.quick:
-        learn, check = subset(learn, 96), subset(check, 64)
+        learn, validation = subset(learn, 96), subset(validation, 64)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16] if weights else "random"
-    budget = {"minutes": options.minutes, "images": len(learn), "kept_aside": len(check)}
+    budget = {"minutes": options.minutes, "images": len(learn), "kept_aside": len(validation)}
     about = {
         "title": "A network from ImageNet against ours, for the same minutes",
         "data": data,
         "budget": budget | {"weights": digest},
         "notes": [
-            f"{len(learn):,} training images, or as many as a row says, and {len(check):,} kept "
-            "aside, which are scored: those of lesson 7. In brackets the 95% interval of 1,000 "
-            "bootstrap rounds. One training each.",
+            f"{len(learn):,} training images, or as many as a row says, and {len(validation):,} "
+            "kept aside, which are scored: those of lesson 7. In brackets the 95% interval of "
+            "1,000 bootstrap rounds. One training each.",
             "Minutes: features, last layer and training together; scoring is not counted. Frozen: "
             f"only the last layer learns. The others were to have {options.minutes:g} minutes. "
             "Epochs are those of the training after the last layer's. One face at a time for its "
@@ -239,8 +239,8 @@ def main() -> None:
             print(f"{name}: measured before.", file=sys.stderr)
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        made = make(learn, check, len(data.classes), weights, options.minutes)
-        rows[name] = row(name, made, check, data.classes, 3 if options.quick else 100)
+        made = make(learn, validation, len(data.classes), weights, options.minutes)
+        rows[name] = row(name, made, validation, data.classes, 3 if options.quick else 100)
         print(f"  {made.seconds:.0f} s, {rows[name]['accuracy']}", file=sys.stderr, flush=True)
         report.write("transfer", list(rows.values()), about, folder, show=False)
         keras.backend.clear_session()

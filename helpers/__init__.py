@@ -1,51 +1,53 @@
-"""The small package behind the notebooks: each module is about one thing.
+"""What the lessons teach with: each module is about one thing, and imports from those above it.
 
-This file holds what all share: paths, the seed, the profile, the classes' colours, and the one
-kind of error that a learner may see. The rest, each importing only from those above it:
+This file holds what all share; the others are:
 
-toy_faces   draws the offline data set
-sources     finds, unpacks or downloads the images
-data        decodes, loads, checks and splits them
-network     the lesson's network, the shipped one, a pretrained one, a new last layer; augmentation
-training    batches, class weights, resuming, live curves; saving and loading models
-recipe      the training that lesson 7 arrives at, with all its switches
-evaluation  which model to score; predictions, scores, intervals, calibration
-plots       every chart that appears more than once
-faces       finds and crops faces in photographs
-widgets     the interactive parts
+plots         every chart that appears more than once; it takes arrays
+architecture  the picture of a network, layer by layer
+pictures      opens any picture, and makes 48 x 48 grey levels of it
+data          images and labels in memory; copies among them; honest splits
+fer2013       what is known of FER-2013, and whether a copy is the true one
+augment       what training images go through
+networks      the lesson's network, the shipped one, a pretrained one
+evaluation    predictions, scores, intervals, calibration
+models        networks on disk, each with a note of what it is
+callbacks     the checkpoint after every epoch, and live curves
+training      batches, class weights, and a training that can be interrupted
+runs          files and log of what was trained
+choose        which network to score
+recipe        the training that lesson 7 arrives at, with all its switches
+detector      finds faces
+faces         cuts them out, and has portraits to try
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
-import json
 import os
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
+# TensorFlow reads these when it is first imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of its notes, only errors
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = ROOT / "dataset"
 MODELS = ROOT / "models"  # what the project ships
-RUNS = Path(os.environ.get("TUTORIAL_RUNS") or ROOT / "runs")  # what you train; ignored by git
+# What you train; ignored by git. A relative path counts from the project's folder.
+RUNS = ROOT / Path(os.environ.get("TUTORIAL_RUNS") or "runs").expanduser()
 BUILD = ROOT / "build"  # pages made from the notebooks; ignored by git
 
 SEED = 42
 IMAGE_SIZE = 48  # pixels, both sides
+PROFILES = ("quick", "standard", "full")
 FER_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-
 # Okabe and Ito's palette, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#7F7F7F", "#0072B2", "#56B4E9")
-
-SUFFIXES = (".keras", ".h5")  # of a saved model
-
-PROFILES = ("quick", "standard", "full")
 
 
 class TutorialError(Exception):
@@ -97,68 +99,3 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def sidecar_path(path: Path) -> Path:
-    """Return the path of a model's description: model.keras.json for model.keras."""
-    return Path(f"{path}.json")
-
-
-def read_sidecar(path: Path) -> dict:
-    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
-    try:
-        info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return info if isinstance(info, dict) else {}
-
-
-# TensorFlow reads these when it is first imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-
-_QUIET = threading.RLock()  # two at once could leave it closed for good
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Send what C++ code writes to standard error to nowhere."""
-    with _QUIET:
-        sys.stderr.flush()
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
-
-
-class _QuietTensorFlow:
-    """Let `import tensorflow` start without a page of notices, whoever imports it first.
-
-    They are printed before the log level above applies, so standard error is closed to them
-    for the length of the import. An exception still reaches whoever imports.
-    """
-
-    @staticmethod
-    def find_spec(name: str, path=None, target=None):
-        if name != "tensorflow":
-            return None
-        sys.meta_path.remove(_QuietTensorFlow)
-        spec = importlib.util.find_spec(name)
-        if spec is not None:
-            load = spec.loader.exec_module
-
-            def load_quietly(module) -> None:
-                with quiet_stderr():
-                    load(module)
-
-            spec.loader.exec_module = load_quietly
-        return spec
-
-
-if "tensorflow" not in sys.modules and _QuietTensorFlow not in sys.meta_path:
-    sys.meta_path.insert(0, _QuietTensorFlow)

@@ -1,16 +1,14 @@
-"""What happens after every epoch: a checkpoint, a bar, and curves that are drawn live."""
+"""What happens after every epoch: a checkpoint is written, and curves are drawn live."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import itertools
 import json
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -18,125 +16,178 @@ import numpy as np
 from IPython import get_ipython
 from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
+from tqdm.keras import TqdmCallback
 
-from helpers import (
-    TutorialError,
-    read_sidecar,
-    replacing,
-)
+from helpers import TutorialError, plots, replacing
 
 
-@dataclass
+class TrainingInterrupted(TutorialError):  # noqa: N818
+    """The learner has interrupted a training."""
+
+
+@dataclass(frozen=True)
 class History:
-    """What a training went through: figures per epoch, and what happened when."""
+    """What a training went through.
 
-    log: dict[str, list[float]] = field(default_factory=dict)  # loss, val_accuracy, ...
-    events: list[tuple[int, str]] = field(default_factory=list)  # epochs counted from 1
-    seconds: float = 0.0  # all sittings together
-
-
-class Keeper(keras.callbacks.Callback):
-    """Moves the bar, keeps the history, and after every epoch all that is needed to go on.
-
-    One file holds it, replaced in one step: as arrays the variables of network and optimiser
-    (the states of dropout are among them) and those of `extra`, and as JSON the rest.
+    Attributes:
+        settings: all that decided its result, by name.
+        log: figures per epoch, by name: loss, accuracy, val_loss and others.
+        seconds: all sittings together.
+        stopped: True where a callback has ended it, as EarlyStopping does.
     """
 
-    def __init__(self, path: Path | None, info: dict, history: History, bar: tqdm) -> None:
-        super().__init__()
-        self.path, self.info, self.history, self.bar = path, info, history, bar
-        self.figures, self.began = {}, time.monotonic() - history.seconds
+    settings: dict = field(default_factory=dict)
+    log: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped: bool = False
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
+    @property
+    def epochs(self) -> int:
+        return len(self.log.get("loss", ()))
 
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        self.show(logs)
-        self.bar.update()
+    @property
+    def best(self) -> int:
+        """The epoch, from 0, with the lowest validation loss."""
+        return int(np.argmin(np.nan_to_num(self.log["val_loss"], nan=np.inf)))
 
-    def show(self, logs: dict) -> None:
-        shown = ("loss", "accuracy", "val_accuracy")
-        self.figures |= {name: f"{logs[name]:.3f}" for name in shown if name in logs}
-        self.bar.set_postfix(self.figures, refresh=False)
-
-    def extra(self, epoch: int, logs: dict) -> tuple[dict, dict[str, list[np.ndarray]]]:
-        """Return what else to keep: as JSON, and lists of arrays by name."""
-        return {}, {}
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        self.show(logs)
-        for name, value in logs.items():
-            self.history.log.setdefault(name, []).append(float(value))
-        self.history.seconds = time.monotonic() - self.began
-        rest, groups = self.extra(epoch, logs)
-        if self.path is None:
-            return
-        for name, owner in (("network", self.model), ("optimizer", self.model.optimizer)):
-            groups[name] = [variable.numpy() for variable in owner.variables]
-        sizes = {group: len(arrays) for group, arrays in groups.items()}
-        state = {"info": self.info, "sizes": sizes, **rest, **asdict(self.history)}
-        flat = {f"{group}{k}": a for group, arrays in groups.items() for k, a in enumerate(arrays)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path) as partial, partial.open("wb") as file:
-            np.savez(file, state=json.dumps(state), **flat)
+    @property
+    def events(self) -> list[tuple[int, str]]:
+        """What the callbacks did after which epoch, counted from 1."""
+        rates = enumerate(itertools.pairwise(self.log.get("learning_rate", ())), start=1)
+        found = [(k, f"learning rate cut to {new:.2g}") for k, (old, new) in rates if new < old]
+        end = [(self.epochs, "stopped")] if self.stopped else []
+        return sorted([*found, (self.best + 1, "best weights"), *end])
 
 
-class _Watcher(Keeper):
-    """Keeps the callbacks' counters and the best weights as well, and writes the log as CSV."""
+class Checkpoint(keras.callbacks.Callback):
+    """After every epoch, keeps in one file all that a training needs to go on.
 
-    COUNTERS = (("wait", "best", "best_epoch"), ("wait", "best", "cooldown_counter"))
+    These are the history, the variables of network and optimiser (the states of dropout are among
+    them), and the best weights that EarlyStopping has seen. An epoch counts once it is on disk.
+    Of the callbacks that change something this must be the last.
 
-    def __init__(self, output: Path, stop, plateau, info, state, history: History, bar) -> None:
-        super().__init__(_beside(output, ".checkpoint.npz"), info, history, bar)
-        self.output, self.others, self.state = output, (stop, plateau), state
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        if self.state:  # only now, because here the others have just set theirs to zero
-            for callback, counters in zip(self.others, self.state["counters"], strict=True):
-                vars(callback).update(counters)
-            self.others[0].best_weights = self.state["best"]
-
-    def extra(self, epoch: int, logs: dict) -> tuple[dict, dict[str, list[np.ndarray]]]:
-        rate = _rate(self.model)
-        if rate != logs["learning_rate"]:
-            self.history.events.append((epoch + 1, f"learning rate cut to {rate:.2g}"))
-        if self.model.stop_training:
-            self.history.events.append((epoch + 1, "stopped"))
-        counters = [
-            {name: vars(callback)[name] for name in names}
-            for callback, names in zip(self.others, self.COUNTERS, strict=True)
-        ]
-        rest = {"learning_rate": rate, "stopped": self.model.stop_training, "counters": counters}
-        return rest, {"best": self.others[0].best_weights}
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        super().on_epoch_end(epoch, logs)
-        with (
-            contextlib.suppress(TutorialError),  # open in Excel? No reason to stop training
-            replacing(_beside(self.output, ".csv")) as partial,
-            partial.open("w", newline="") as file,
-        ):
-            rows = zip(itertools.count(1), *self.history.log.values(), strict=False)
-            csv.writer(file).writerows([["epoch", *self.history.log], *rows])
-
-
-def read_checkpoint(path: Path) -> dict:
-    """Return what a `Keeper` has written, the lists of arrays under their names.
+    Args:
+        output: the file that the model will be saved in. The checkpoint lies beside it, as
+            `<output>.checkpoint.npz`, and is replaced in one step. None keeps nothing.
+        settings: all that decides the result, by name.
+        replay: callbacks that count epochs, as EarlyStopping does. Where a training goes on, they
+            are shown the figures of its first epochs again, and count on from there.
+        resume: go on with the training in the file, where there is one. False begins anew; what
+            the file holds is lost when the first epoch is over.
 
     Raises:
-        TutorialError: if it is damaged.
+        TutorialError: if the file is damaged, or is that of a training with other settings.
     """
+
+    def __init__(self, output: Path | None, settings: dict, replay=(), resume=True) -> None:
+        super().__init__()
+        self.name = output.name if output else ""
+        self.path = output.with_name(f"{self.name}.checkpoint.npz") if output else None
+        self.replay, self.resume = replay, resume
+        self.history, self.start = History(json.loads(json.dumps(settings))), []
+        if output and self.path.exists() and resume:
+            now, self.history = self.history.settings, _read(self.path)[0]
+            _must_match(self.path, self.history.settings, now)
+        elif output and self.path.exists():
+            print(f"{self.name} is trained anew: its checkpoint goes after the first epoch.")
+
+    @property
+    def done(self) -> int:
+        """How many epochs are over."""
+        return self.history.epochs
+
+    def until(self, epochs: int) -> int:
+        """Return the last epoch: `epochs`, or the one after which EarlyStopping has ended it."""
+        done, stopped = self.done, self.history.stopped
+        if stopped or done >= epochs:
+            how = "; EarlyStopping ended it, so more would change nothing" * stopped
+            print(f"{self.name} is finished ({done} epochs{how}): loaded it.")
+        elif done:
+            print(f"Going on with {self.name} after epoch {done}.")
+        return done if stopped else epochs
+
+    def variables(self) -> list[keras.Variable]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def assign(self, values: Sequence[np.ndarray]) -> None:
+        with self.model.distribute_strategy.scope():
+            for variable, value in zip(self.variables(), values, strict=True):
+                variable.assign(value)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.began = time.monotonic() - self.history.seconds
+        with self.model.distribute_strategy.scope():
+            self.model.optimizer.build(self.model.trainable_variables)
+        self.start = [variable.numpy() for variable in self.variables()]
+        if not (self.path and self.done):
+            return
+        arrays = _read(self.path)[1]
+        for callback in self.replay:
+            for epoch in range(self.done):
+                figures = {name: values[epoch] for name, values in self.history.log.items()}
+                callback.on_epoch_end(epoch, figures)
+            if isinstance(callback, keras.callbacks.EarlyStopping):
+                callback.best_weights = arrays[: -len(self.start)]
+        self.assign(arrays[-len(self.start) :])
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        log = self.history.log
+        log = log | {name: [*log.get(name, ()), float(value)] for name, value in logs.items()}
+        seconds, stopped = time.monotonic() - self.began, self.model.stop_training
+        history = replace(self.history, log=log, seconds=seconds, stopped=stopped)
+        if self.path:
+            arrays = [w for c in self.replay for w in getattr(c, "best_weights", None) or ()]
+            arrays += [variable.numpy() for variable in self.variables()]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as partial, partial.open("wb") as file:
+                np.savez(file, json.dumps(asdict(history)), *arrays)
+        self.history = history
+
+
+def _read(path: Path) -> tuple[History, list[np.ndarray]]:
     try:
         with np.load(path) as file:
-            state = json.loads(str(file["state"]))
-            for group, size in state["sizes"].items():
-                state[group] = [file[f"{group}{k}"] for k in range(size)]
+            history, *arrays = (file[name] for name in file.files)
+        return History(**json.loads(str(history))), arrays
     except Exception as error:  # NumPy and zipfile raise several kinds on damaged files
         raise TutorialError(
             f"{path} is damaged ({error}): delete it, and train from the beginning."
         ) from None
-    return state
+
+
+def _must_match(path: Path, then: dict, now: dict) -> None:
+    for key in sorted({*then, *now}):
+        if then.get(key) != now.get(key):
+            raise TutorialError(
+                f"The training in {path.name} was begun with another {key} ({then.get(key)}, now "
+                f"{now.get(key)}), so it cannot go on: go back to that, give this one another "
+                f"output, or delete {path} to begin anew."
+            )
+
+
+@contextlib.contextmanager
+def interruptible(checkpoint: Checkpoint, progress: bool = True) -> Iterator[TqdmCallback]:
+    """Give a training a progress bar, one more callback, and a word if it is interrupted.
+
+    Raises:
+        TrainingInterrupted: on Ctrl-C, or ■ in JupyterLab. The network is as it was before.
+    """
+    # `fit` puts the true numbers in place of these, without which it would first be no bar.
+    bar = TqdmCallback(epochs=1, data_size=1, batch_size=1, disable=not progress)
+    try:
+        yield bar
+    except KeyboardInterrupt:
+        done = checkpoint.done
+        if checkpoint.start:
+            checkpoint.assign(checkpoint.start)
+        how = "" if checkpoint.resume else " with resume=True (--resume)"
+        raise TrainingInterrupted(
+            f"Training stopped after epoch {done}; nothing is lost: run it again{how}."
+            if done and checkpoint.path
+            else "Training stopped, and nothing is kept: run it again."
+        ) from None
+    finally:
+        bar.on_train_end()
 
 
 class LiveCurves(keras.callbacks.Callback):
@@ -146,97 +197,37 @@ class LiveCurves(keras.callbacks.Callback):
 
     Args:
         title: what is being trained.
-        reference: the `History.log` of another training, drawn in grey.
+        reference: the log of another training, drawn in grey.
     """
 
     def __init__(self, title: str = "", reference: Mapping[str, Sequence[float]] | None = None):
         super().__init__()
         self.title, self.reference = title, reference
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self.log: dict[str, list[float]] = {}
-        shell = get_ipython()
-        self._shell = shell if hasattr(shell, "kernel") else None
-        self._open()
+        notebook = hasattr(get_ipython(), "kernel")
+        self.place = display(HTML(""), display_id=True) if notebook else None
 
-    def _open(self) -> None:
-        # An empty place in the cell, claimed before training starts: a training on a thread
-        # would otherwise draw into whichever cell runs at that moment.
-        if self._shell is not None:
-            self._cell = self._shell.execution_count
-            self._place = display(HTML(""), display_id=True)
-
-    def on_train_begin(self, logs=None) -> None:
-        self.log = {}
-        in_main = threading.current_thread() is threading.main_thread()
-        if self._shell is not None and in_main and self._shell.execution_count != self._cell:
-            self._open()  # made in one cell, used in another
-
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
-        for name, value in (logs or {}).items():
-            values = self.log.setdefault(name, [])
-            values += [np.nan] * (epoch - len(values))  # a resumed training starts later
-            values.append(float(value))
-        if self._shell is not None:
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        for name, value in logs.items():  # a training that goes on has no first epochs here
+            self.log.setdefault(name, [np.nan] * epoch).append(float(value))
+        if self.place is not None:
             drawn = io.BytesIO()
             self.figure().savefig(drawn, format="png", dpi=92)
-            self._place.update(Image(data=drawn.getvalue(), alt=self.describe()))
+            self.place.update(Image(data=drawn.getvalue(), alt=self.describe()))
 
     def figure(self) -> Figure:
         """Draw what was logged so far; not registered with pyplot, so nothing piles up."""
-        from helpers import plots
-
         figure = Figure(figsize=(10, 3.4), layout="constrained")
         for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             if self.reference:
-                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
-            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
+                past = {"label": "reference", "colour": "0.7"}
+                plots.learning_curves(self.reference, metric, **past, ax=ax)
+            plots.learning_curves(self.log, metric, title=f"{self.title} {metric}".strip(), ax=ax)
         return figure
 
     def describe(self) -> str:
         """Say the last epoch in words, for those who cannot see the curves."""
         last = ", ".join(f"{name} {values[-1]:.3g}" for name, values in self.log.items())
         return f"Learning curves after epoch {len(self.log.get('loss', ()))}: {last}"
-
-
-def restore(model: keras.Model, state: dict) -> History:
-    """Set the variables of a compiled model as they were; return what it went through."""
-    with model.distribute_strategy.scope():
-        model.optimizer.build(model.trainable_variables)
-        for variable, value in zip(
-            [*model.variables, *model.optimizer.variables],
-            [*state["network"], *state["optimizer"]],
-            strict=True,
-        ):
-            variable.assign(value)
-    return _history(state)
-
-
-def must_match(output: Path, then: dict, now: dict, anew: str = "train without resume") -> None:
-    """Refuse to resume where the end would be neither the old training's nor the new one's."""
-    for key in sorted({*then, *now} - {"epochs", "validation", "history"}):
-        before, after = then.get(key), now.get(key)
-        if key in ("settings", "training") and before and after:
-            must_match(output, before, after, anew)
-        elif before != after:
-            raise TutorialError(
-                f"{output.name} was begun with another {key} ({before}, now {after}), so it cannot "
-                f"be resumed: go back to that, or {anew} to begin anew."
-            )
-
-
-def _rate(model: keras.Model) -> float:
-    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _history(saved: dict) -> History:
-    events = [tuple(event) for event in saved["events"]]
-    return History(saved["log"], events, saved["seconds"])
-
-
-def load_history(path: Path) -> History | None:
-    """Return what the training of a saved model went through, if its sidecar tells."""
-    saved = read_sidecar(Path(path)).get("history")
-    return _history(saved) if saved else None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from helpers import TutorialError, quiet_stderr
+from helpers import TutorialError
 
 # A larger picture is searched in tiles too: a tile's 640 pixels become the network's 256, of
 # which a face of 40 pixels takes 16, and any face up to 160 lies whole in one tile or another.
@@ -52,9 +52,8 @@ def _blazeface(purpose: str) -> tuple[int, np.ndarray, Callable]:
         )
     name, grid, _ = _NETWORKS[purpose]
     file = Path(spec.submodule_search_locations[0]) / "data" / f"face_detection_{name}.tflite"
-    with quiet_stderr():
-        interpreter, lock = Interpreter(model_content=file.read_bytes()), threading.Lock()
-        interpreter.allocate_tensors()
+    interpreter, lock = Interpreter(model_content=file.read_bytes()), threading.Lock()
+    interpreter.allocate_tensors()
     (takes,), gives = interpreter.get_input_details(), interpreter.get_output_details()
     boxes, logits = (o["index"] for o in sorted(gives, key=lambda output: -output["shape"][-1]))
     anchors = []

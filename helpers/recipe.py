@@ -6,26 +6,26 @@ import contextlib
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
 from helpers import SEED, TutorialError
-from helpers.augment import affine, mixup, random_affine, random_strong
-from helpers.callbacks import History, Keeper, must_match, read_checkpoint, restore
+from helpers.augment import affine, random_affine, random_strong
+from helpers.callbacks import Checkpoint, History, interruptible
 from helpers.data import Split
 from helpers.networks import build_cnn, build_residual
-from helpers.training import TrainingInterrupted, class_weights, make_dataset
+from helpers.training import class_weights, digest, fingerprints, make_dataset
 
 SMALL = 32  # pixels
+NETWORKS = ("residual", "lesson")
 AUGMENTATIONS = {
     "strong": random_strong,
     "affine": random_affine,
-    "none": lambda images, seed, size: affine(images, size=size),
+    "none": lambda images, seed, size=None: affine(images, size=size),
 }
 
 
@@ -33,46 +33,47 @@ AUGMENTATIONS = {
 class Recipe:
     """How to train a network. The defaults make the most of twenty minutes on two cores.
 
-    Attributes:
-        epochs: rounds through the training images.
-        small: how many of them, at the beginning, see images of 32 x 32 pixels.
-        warm_up: how many of them, at the beginning, see a rising learning rate.
-        decay: how many of them, at the end, see a falling one; 0 keeps it constant.
-        network: "residual", or "lesson" for the network of lesson 3.
-        normalise: subtract the training images' mean, and divide by their deviation.
-        batch_size: images per step.
-        learning_rate: of AdamW (Loshchilov and Hutter, 2019), at its highest.
-        weight_decay: of AdamW, and of kernels only.
-        label_smoothing: the part of each label that is spread over all classes.
-        class_weight: the power of the balanced class weights; 0 leaves them out.
-        augment: "strong" (`random_strong`), "affine" (`random_affine`) or "none".
-        mixup: alpha of the Beta distribution by which two images are mixed (Zhang and others,
-            2018); 0 mixes none.
-        average: how much of the running average of the weights stays at each step. That average
-            is what is scored and kept. 0 takes the weights as they are.
-        teacher: the part of each label that another network's answer replaces (Hinton and
-            others, 2015).
-        fast: compute in bfloat16; None does so where the processor can.
-        seed: of the weights, the order and the augmentation.
+    Raises:
+        TutorialError: if it asks for what does not exist, or does not fit together.
     """
 
-    epochs: int = 22
-    small: int = 11
-    warm_up: int = 1
-    decay: int = 16
-    network: str = "residual"
-    normalise: bool = True
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.1
-    class_weight: float = 0.0
-    augment: str = "affine"
-    mixup: float = 0.0
+    epochs: int = 22  # rounds through the training images
+    small: int = 11  # how many of them, at the beginning, see images of 32 x 32 pixels
+    warm_up: int = 1  # how many of them, at the beginning, see a rising learning rate
+    decay: int = 16  # how many of them, at the end, see a falling one; 0 keeps it constant
+    network: str = "residual"  # or "lesson": the network of lesson 3
+    normalise: bool = True  # subtract the training images' mean, and divide by their std
+    batch_size: int = 64  # images per step
+    learning_rate: float = 1.5e-3  # of AdamW (Loshchilov and Hutter, 2019), at its highest
+    weight_decay: float = 0.05  # of AdamW, and of kernels only
+    label_smoothing: float = 0.1  # the part of each label that is spread over all classes
+    class_weight: float = 0.0  # the power of the balanced class weights; 0 leaves them out
+    augment: str = "affine"  # `random_affine`; or "strong", `random_strong`; or "none"
+    mixup: float = 0.0  # alpha of `helpers.augment.mixup`; 0 mixes none
+    # How much of the running average of the weights stays at each step. That average is what is
+    # scored and kept. 0 takes the weights as they are.
     average: float = 0.998
+    # The part of each label that another network's answer replaces (Hinton and others, 2015).
     teacher: float = 0.0
-    fast: bool | None = None
-    seed: int = SEED
+    fast: bool | None = None  # compute in bfloat16; None does so where the processor can
+    seed: int = SEED  # of the weights, the order and the augmentation
+
+    def __post_init__(self) -> None:
+        for name, choices in (("network", NETWORKS), ("augment", AUGMENTATIONS)):
+            if getattr(self, name) not in choices:
+                raise TutorialError(
+                    f"A recipe's {name} is {getattr(self, name)!r}: set it to one of "
+                    f"{', '.join(choices)}."
+                )
+        if self.epochs < 1 or not 0 <= self.small <= self.epochs:
+            raise TutorialError(
+                f"A recipe has at least one epoch and at most {self.epochs} small ones, not "
+                f"{self.epochs} and {self.small}: change epochs or small."
+            )
+        if self.network == "lesson" and self.small:
+            raise TutorialError(
+                "The lesson's network has dense layers and takes 48 x 48 pixels only: set small=0."
+            )
 
 
 # Lesson 4's training, said in the same words: where the road to the recipe begins.
@@ -130,10 +131,9 @@ def has_bfloat16() -> bool:
 
 
 @contextlib.contextmanager
-def _arithmetic(recipe: Recipe) -> Iterator[None]:
+def _arithmetic(fast: bool | None) -> Iterator[None]:
     """Let what is built meanwhile compute in bfloat16, its weights staying float32."""
-    fast = has_bfloat16() if recipe.fast is None else recipe.fast
-    policy = keras.config.dtype_policy()
+    policy, fast = keras.config.dtype_policy(), has_bfloat16() if fast is None else fast
     keras.config.set_dtype_policy("mixed_bfloat16" if fast else "float32")
     try:
         yield
@@ -145,29 +145,43 @@ def teacher_probabilities(teacher: keras.Model, images: np.ndarray, views: int =
     """Return a teacher's mean probabilities, float32 (n, k), over several views of each image.
 
     Args:
+        teacher: from float32 (n, 48, 48, 1), 0 to 1, to one probability per class.
         images: uint8 (n, 48, 48).
         views: how many, beside the image and its mirror image, each a little rotated, zoomed,
             shifted, and perhaps mirrored.
     """
+    slightly = functools.partial(random_affine, rotation=12, zoom=0.1, shift=0.06)
+    looks = [(images, None), (images[:, :, ::-1], None)] + [(images, slightly)] * views
     total = np.zeros((len(images), teacher.output_shape[-1]), np.float32)
-    for start in range(0, len(images), 256):
-        part = slice(start, start + 256)
-        x = images[part, ..., None].astype(np.float32) / 255
-        seen = [x, x[:, :, ::-1]] + [
-            random_affine(x, (SEED + view, start), rotation=12, zoom=0.1, shift=0.06)
-            for view in range(views)
-        ]
-        total[part] = np.mean([teacher.predict_on_batch(pixels) for pixels in seen], axis=0)
+    for view, (pixels, augment) in enumerate(looks):
+        batches = make_dataset(
+            pixels,
+            pixels[:, 0, 0],
+            batch_size=256,
+            augment=augment,
+            shuffle=False,
+            seed=SEED + view,
+        )
+        total += teacher.predict(batches, verbose=0) / len(looks)
     return total
 
 
 def soft_targets(
     recipe: Recipe, labels: np.ndarray, n_classes: int, teacher: np.ndarray | None = None
-):
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what the network should answer, and how much each image counts.
+
+    Args:
+        recipe: its label smoothing, its teacher's part and its class weights count here.
+        labels: int (n,).
+        n_classes: how many probabilities come out.
+        teacher: the answers of another network, float (n, n_classes), or None.
 
     Returns:
         float32 (n, n_classes), rows that sum to 1; and float32 (n,), 1 on average.
+
+    Raises:
+        TutorialError: if a class has no image.
     """
     target = np.eye(n_classes, dtype=np.float32)[labels]
     target += recipe.label_smoothing * (1 / n_classes - target)
@@ -178,95 +192,44 @@ def soft_targets(
     return target, weight / weight.mean()
 
 
-def stream(recipe: Recipe, learn: Split, target, weight, first_epoch: int = 0) -> tf.data.Dataset:
+def stream(
+    recipe: Recipe, images: np.ndarray, target: np.ndarray, weight: np.ndarray, first_epoch: int = 0
+) -> tf.data.Dataset:
     """Return batches of images, targets and weights, first of small images, then of 48 pixels."""
-    # In place of its label, each image carries its number: target and weight hang on that.
-    numbered = replace(learn, labels=np.arange(len(learn)))
-    steps = math.ceil(len(learn) / recipe.batch_size)
-    augment = AUGMENTATIONS[recipe.augment]
-    if recipe.augment == "strong":
-        augment = functools.partial(augment, level=float(learn.images.mean() / 255))
+    small_epochs = max(0, recipe.small - first_epoch)
 
-    def part(size: int | None, first: int) -> tf.data.Dataset:
-        found = make_dataset(
-            numbered,
+    def part(size: int | None, first_epoch: int) -> tf.data.Dataset:
+        return make_dataset(
+            images,
+            target,
+            weight,
             batch_size=recipe.batch_size,
-            augment=functools.partial(augment, size=size),
-            first_epoch=first,
+            augment=functools.partial(AUGMENTATIONS[recipe.augment], size=size),
+            mixup=recipe.mixup,
+            first_epoch=first_epoch,
             seed=recipe.seed,
         )
 
-        def finish(step, entry):
-            images, index = entry
-            rest = tf.gather(target, index), tf.gather(weight, index)
-            if not augment.mixup:
-                return images, *rest
-            return mixup(images, *rest, tf.stack([recipe.seed + 2, step]), augment.mixup)
-
-        return found.enumerate(first * steps).map(finish)
-
-    large = part(None, max(first_epoch, recipe.small))
-    if first_epoch >= recipe.small:
-        return large
-    return part(SMALL, first_epoch).take((recipe.small - first_epoch) * steps).concatenate(large)
+    steps = math.ceil(len(images) / recipe.batch_size)
+    small = part(SMALL, first_epoch).take(small_epochs * steps)
+    return small.concatenate(part(None, first_epoch + small_epochs))
 
 
-def train_recipe(
-    recipe: Recipe,
-    learn: Split,
-    check: Split,
-    n_classes: int,
-    *,
-    state: Path | None = None,
-    teacher: np.ndarray | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    progress: bool = True,
-) -> tuple[keras.Model, History]:
-    """Train a new network by a recipe. It is not saved; `save_model` does that.
-
-    Args:
-        recipe: what to do.
-        learn: what to learn from.
-        check: what is scored after every epoch; it decides nothing.
-        n_classes: how many probabilities come out.
-        state: an .npz file, written after every epoch. Where there is one already, the training
-            goes on from it. Delete it to begin anew.
-        teacher: float32 (len(learn), n_classes), for `recipe.teacher`.
-        callbacks: more of Keras's callbacks.
-        progress: show a progress bar.
-
-    Returns:
-        The network, float32 and of plain Keras layers, with its averaged weights; and what the
-        training went through.
-
-    Raises:
-        TutorialError: if the recipe asks for what does not exist or does not fit together, a
-            class has no image, or the state is that of another network.
-        TrainingInterrupted: on Ctrl-C, or Interrupt in JupyterLab.
-    """
-    _check(recipe, learn, check, teacher)
-    target, weight = soft_targets(recipe, learn.labels, n_classes, teacher)
-    steps = math.ceil(len(learn) / recipe.batch_size)
-    mean, deviation = 0.0, 1.0
+def _build(recipe: Recipe, images: np.ndarray, n_classes: int, **options) -> keras.Model:
+    """Return the recipe's network; `options` are those of `build_residual`."""
+    if recipe.network == "lesson":
+        return build_cnn(n_classes, seed=recipe.seed)
     if recipe.normalise:
-        mean, deviation = float(learn.images.mean() / 255), float(learn.images.std() / 255)
+        options |= {"mean": float(images.mean() / 255), "std": float(images.std() / 255)}
+    return build_residual(n_classes, seed=recipe.seed, **options)
 
-    def build(**options) -> keras.Model:
-        if recipe.network == "lesson":
-            return build_cnn(n_classes, seed=recipe.seed)
-        return build_residual(
-            n_classes, mean=mean, deviation=deviation, seed=recipe.seed, **options
-        )
 
-    keras.utils.set_random_seed(recipe.seed)
-    with _arithmetic(recipe):
-        model = build(size=None, fused=True)
+def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
+    """Compile for so many steps an epoch."""
+    lengths = (epochs * steps for epochs in (recipe.warm_up, recipe.decay, recipe.epochs))
     with model.distribute_strategy.scope():
         optimizer = keras.optimizers.AdamW(
-            WarmUpHoldDecay(
-                recipe.learning_rate,
-                *(epochs * steps for epochs in (recipe.warm_up, recipe.decay, recipe.epochs)),
-            ),
+            WarmUpHoldDecay(recipe.learning_rate, *lengths),
             weight_decay=recipe.weight_decay,
             clipnorm=1.0,
             use_ema=recipe.average > 0,
@@ -278,68 +241,68 @@ def train_recipe(
         model.compile(
             optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=False
         )
-    # Lengths may still change; what else does would make a third training out of two.
-    changeable = ("epochs", "small", "decay")
-    info = {name: value for name, value in asdict(recipe).items() if name not in changeable}
-    info["images"], history = len(learn), History()
-    if state is not None and state.exists():
-        saved = read_checkpoint(state)
-        must_match(state, saved["info"], info, f"delete {state}")
-        history = restore(model, saved)
-    done = len(history.log.get("loss", ()))
-    bar = tqdm(
-        total=recipe.epochs * steps, initial=done * steps, unit="batch", disable=not progress
-    )
-    one_hot = tf.constant(np.eye(n_classes, dtype=np.float32))
-    validation = make_dataset(check, batch_size=256, shuffle=False)
-    try:
-        model.fit(
-            stream(recipe, learn, target, weight, done),
-            validation_data=validation.map(lambda x, label: (x, tf.gather(one_hot, label))),
-            steps_per_epoch=steps,
-            initial_epoch=done,
-            epochs=recipe.epochs,  # at their end Keras puts the averages in place
-            callbacks=[
-                *([keras.callbacks.SwapEMAWeights()] if recipe.average else []),
-                *callbacks,
-                Keeper(state, info, history, bar),
-            ],
-            shuffle=False,
-            verbose=0,
-        )
-    except KeyboardInterrupt:
-        kept = "nothing is lost: run it again" if state else "run it again, from the beginning"
-        done = len(history.log.get("loss", ()))
-        raise TrainingInterrupted(
-            f"Training stopped after epoch {done} of {recipe.epochs}; {kept}."
-        ) from None
-    finally:
-        bar.close()
-    final = build()
-    final.set_weights(model.get_weights())
-    return final, history
 
 
-def _check(recipe: Recipe, learn: Split, check: Split, teacher: np.ndarray | None) -> None:
-    for name, choices in (("network", ("residual", "lesson")), ("augment", AUGMENTATIONS)):
-        if getattr(recipe, name) not in choices:
-            raise TutorialError(
-                f"A recipe's {name} is {getattr(recipe, name)!r}: set it to one of "
-                f"{', '.join(choices)}."
-            )
-    if recipe.epochs < 1 or not 0 <= recipe.small <= recipe.epochs:
-        raise TutorialError(
-            f"A recipe has at least one epoch and at most {recipe.epochs} small ones, not "
-            f"{recipe.epochs} and {recipe.small}: change epochs or small."
-        )
-    if not len(learn) or not len(check):
-        raise TutorialError("There are no images to train on, or none to score: add some.")
-    if recipe.network == "lesson" and recipe.small:
-        raise TutorialError(
-            "The lesson's network has dense layers and takes 48 x 48 pixels only: set small=0."
-        )
+def train_recipe(
+    recipe: Recipe,
+    train: Split,
+    validation: Split,
+    n_classes: int,
+    *,
+    output: Path | None = None,
+    teacher: np.ndarray | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: bool = True,
+) -> tuple[keras.Model, History]:
+    """Train a new network by a recipe. It is not saved; `save_trained` does that.
+
+    Args:
+        recipe: what to do.
+        train: what to learn from.
+        validation: what is scored after every epoch; it decides nothing.
+        n_classes: how many probabilities come out.
+        output: where the network will be saved. Beside it, after every epoch, a checkpoint is
+            written, and where there is one already, the training goes on from it.
+        teacher: float32 (len(train), n_classes), for `recipe.teacher`.
+        callbacks: more of Keras's callbacks.
+        progress: show a progress bar.
+
+    Returns:
+        The network, float32 and of plain Keras layers, with its averaged weights; and what the
+        training went through.
+
+    Raises:
+        TutorialError: if the teacher's answers are missing, or not wanted; if there are no images,
+            or none of a class; if the checkpoint is that of another training.
+        TrainingInterrupted: on Ctrl-C, or ■ in JupyterLab.
+    """
     if (teacher is not None) != (recipe.teacher > 0):
         raise TutorialError(
             "A recipe with a teacher needs the teacher's answers, and only such a recipe does: "
             "give both or neither."
         )
+    one_hot = np.eye(n_classes, dtype=np.float32)[validation.labels]
+    scored = make_dataset(validation.images, one_hot, batch_size=256, shuffle=False)
+    target, weight = soft_targets(recipe, train.labels, n_classes, teacher)
+    steps = math.ceil(len(train) / recipe.batch_size)
+    keras.utils.set_random_seed(recipe.seed)
+    with _arithmetic(recipe.fast):
+        model = _build(recipe, train.images, n_classes, size=None, fused=True)
+    _compile(model, recipe, steps)
+    settings = {"images": len(train), **fingerprints(model, train, validation), **asdict(recipe)}
+    checkpoint = Checkpoint(output, settings | {"targets": digest(target)})
+    averages = [keras.callbacks.SwapEMAWeights()] if recipe.average else []
+    with interruptible(checkpoint, progress) as bar:
+        model.fit(
+            stream(recipe, train.images, target, weight, checkpoint.done),
+            steps_per_epoch=steps,
+            validation_data=scored,
+            initial_epoch=checkpoint.done,
+            epochs=checkpoint.until(recipe.epochs),  # at their end Keras puts the averages in place
+            callbacks=[*averages, *callbacks, checkpoint, bar],
+            shuffle=False,  # `stream` has done it
+            verbose=0,
+        )
+    final = _build(recipe, train.images, n_classes)
+    final.set_weights(model.get_weights())
+    return final, checkpoint.history

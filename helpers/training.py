@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -15,29 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
-from tqdm.auto import tqdm
 
-from helpers import (
-    SEED,
-    TutorialError,
-)
-from helpers.callbacks import (
-    History,
-    _beside,
-    _history,
-    _rate,
-    _Watcher,
-    load_history,
-    must_match,
-    read_checkpoint,
-    restore,
-)
+from helpers import SEED, TutorialError
+from helpers.augment import mixup as mix
+from helpers.callbacks import Checkpoint, History, interruptible
 from helpers.data import Split
-from helpers.models import check_output, load_model, save_model
-
-
-class TrainingInterrupted(TutorialError):  # noqa: N818
-    """The learner has interrupted a training."""
+from helpers.models import check_output, read_sidecar, save_model
 
 
 def class_weights(labels: np.ndarray, n_classes: int, power: float = 1.0) -> dict[int, float]:
@@ -61,45 +45,60 @@ def class_weights(labels: np.ndarray, n_classes: int, power: float = 1.0) -> dic
 
 
 def make_dataset(
-    split: Split,
+    images: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None = None,
     *,
     batch_size: int = 64,
     augment: Callable | None = None,
-    first_epoch: int = 0,
+    mixup: float = 0.0,
     shuffle: bool = True,
+    first_epoch: int = 0,
     seed: int = SEED,
 ) -> tf.data.Dataset:
-    """Return batches of images, float32 (b, 48, 48, 1), 0 to 1, and int64 labels (b,).
+    """Return batches of images, float32 (b, 48, 48, 1), 0 to 1, of targets, and of weights.
 
     Args:
-        split: stays in memory as uint8.
+        images: uint8 (n, 48, 48), and so they stay in memory.
+        targets: int (n,), or float (n, classes): what the network should answer.
+        weights: float (n,): how much each image counts. None leaves them out.
         batch_size: of all but the last batch of an epoch, which may be shorter.
-        augment: called with a batch and a seed of two integers, as `random_affine` is.
+        augment: from a batch of images and a seed of two integers to a batch of images, as
+            `random_affine` is.
+        mixup: alpha of `helpers.augment.mixup`, for float targets with weights; 0 mixes none.
+        shuffle: True gives an endless stream, shuffled every epoch; False one pass, in order.
         first_epoch: where to begin. Order and augmentation depend on `seed`, epoch and step
             alone, so a resumed training sees what it would have seen.
-        shuffle: True gives an endless stream, shuffled every epoch; False one pass, in order.
         seed: of order and augmentation.
+
+    Raises:
+        TutorialError: if there is no image.
     """
-    n = len(split)
+    n = len(images)
+    if not n:
+        raise TutorialError("There are no images to train on, or none to validate on: add some.")
     with tf.device("CPU"):  # where tf.data runs, whatever trains the network
-        images, labels = tf.constant(split.images), tf.constant(split.labels)
+        parts = [tf.constant(part) for part in (images, targets, weights) if part is not None]
 
     def shuffled(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(n), tf.stack([seed, epoch]))
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
 
-    def decode(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.cast(tf.gather(images, index), tf.float32)[..., None] / 255
+    def batch(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        pixels, *rest = (tf.gather(part, index) for part in parts)
+        pixels = tf.cast(pixels, tf.float32)[..., None] / 255
         if augment is not None:
             pixels = augment(pixels, tf.stack([seed, step]))
-        return tf.ensure_shape(pixels, (None, None, None, 1)), tf.gather(labels, index)
+        if mixup:
+            pixels, *rest = mix(pixels, *rest, tf.stack([seed + 2, step]), mixup)
+        return tf.ensure_shape(pixels, (None, None, None, 1)), *rest
 
     if shuffle:
         order = tf.data.Dataset.counter(first_epoch).flat_map(shuffled)
     else:
         order = tf.data.Dataset.range(n).batch(batch_size)
     steps = order.enumerate(first_epoch * math.ceil(n / batch_size))
-    return steps.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def compile_model(model: keras.Model, learning_rate: float = 3e-4) -> keras.Model:
@@ -120,7 +119,7 @@ def compile_model(model: keras.Model, learning_rate: float = 3e-4) -> keras.Mode
 def train(
     model: keras.Model,
     train: Split,
-    val: Split,
+    validation: Split,
     *,
     epochs: int,
     output: Path,
@@ -136,135 +135,120 @@ def train(
 ) -> History:
     """Train a model in place, leave it with its best weights, and save it.
 
-    A checkpoint, `<output>.checkpoint.npz`, is written after every epoch; `resume=True` goes on
-    from it to the very same end. It goes when the training is finished, or when another one
-    into the same output has its own first epoch behind it.
-
     Args:
         model: with an output per class; `compile_model` compiles it if need be.
         train: what to learn from.
-        val: what stops the training and chooses the best epoch, so never the test set.
+        validation: what stops the training and chooses the best epoch, so never the test set.
         epochs: at most so many; fewer once val_loss has not improved for `patience` epochs.
             After half as many, the learning rate is cut to 0.3 of itself.
-        output: a .keras or .h5 file, with `<output>.json` about it and the log `<output>.csv`.
+        output: a .keras or .h5 file. Beside it come `<output>.json`, which describes it, the log
+            `<output>.csv`, and `<output>.checkpoint.npz`, from which the training can go on.
         info: what `describe` gives, and "settings" of your own.
         class_weight: weight of each class in the training loss.
-        augment: as for `batches`, like batch_size and seed.
-        resume: go on with an interrupted training, or load a finished one.
+        augment: as for `make_dataset`, like batch_size and seed.
+        resume: go on from the checkpoint, if there is one, to the very same end: after an
+            interruption, or with more epochs than before. A finished training is loaded.
         callbacks: more of Keras's callbacks.
         progress: show a progress bar.
 
     Raises:
-        TutorialError: if the output cannot be written, images or outputs are missing, or what
-            is to be resumed was a different training.
-        TrainingInterrupted: on Ctrl-C, or Interrupt in JupyterLab.
+        TutorialError: if the output cannot be written, images or outputs are missing, the loss is
+            no number, or what is to be resumed was a different training.
+        TrainingInterrupted: on Ctrl-C, or ■ in JupyterLab.
     """
-    output, classes = check_output(output), info.get("classes")
-    if not len(train) or not len(val):
-        raise TutorialError("There are no images to train on, or none to validate on: add some.")
-    if classes and model.output_shape[-1] != len(classes):
+    output, n_classes = check_output(output), len(info.get("classes", ()))
+    if n_classes not in (0, model.output_shape[-1]):
         raise TutorialError(
-            f"The network has {model.output_shape[-1]} outputs, but there are {len(classes)} "
+            f"The network has {model.output_shape[-1]} outputs, but there are {n_classes} "
             "classes: build it with as many."
         )
     if not model.compiled:
         compile_model(model)
-    options = {
-        "batch_size": batch_size,
-        "patience": patience,
-        "seed": seed,
-        "class_weight": class_weight and {str(k): round(v, 4) for k, v in class_weight.items()},
-        "augment": _name(augment),
-    }
-    info = {**info, "settings": {**info.get("settings", {}), **options}}
-    info["training"] = {
-        "set of images": _digest(train.images, train.labels, val.images, val.labels),
-        # Keras numbers layers anew in every kernel: conv2d_7
-        "network": _digest(re.sub(r'_\d+"', '"', json.dumps(model.get_config(), default=str))),
-    }
-    info = json.loads(json.dumps(info))  # as it will be read back, to compare
-
-    checkpoint, state = _beside(output, ".checkpoint.npz"), None
-    if resume and checkpoint.exists():
-        state = _resume(checkpoint, model, info)
-        print(f"Going on with {output.name} after epoch {len(state['log']['loss'])}.")
-    elif resume and (history := load_history(output)):
-        finished, then = load_model(output)
-        must_match(output, then, info)
-        model.set_weights(finished.get_weights())
-        print(f"{output.name} is finished ({len(history.log['loss'])} epochs): loaded it.")
-        return history
-    elif resume:
-        print(f"There is no unfinished training of {output.name}: starting from the beginning.")
-    elif checkpoint.exists():
-        print(
-            f"The unfinished training of {output.name} is given up when the first epoch is over; "
-            "to go on with it, interrupt now and use resume=True (--resume)."
-        )
-
-    stop = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
-    plateau = keras.callbacks.ReduceLROnPlateau(
-        "val_loss", factor=0.3, patience=max(1, patience // 2), min_lr=1e-6
-    )
-    history = _history(state) if state else History()
-    done, steps = len(history.log.get("loss", ())), math.ceil(len(train) / batch_size)
-    bar = tqdm(total=epochs * steps, initial=done * steps, unit="batch", disable=not progress)
-    keeper = _Watcher(output, stop, plateau, info, state, history, bar)
-    try:
+    options = {"batch_size": batch_size, "augment": augment, "seed": seed}
+    settings = info.get("settings", {}) | options | fingerprints(model, train, validation)
+    settings |= {"augment": _name(augment), "class_weight": class_weight, "patience": patience}
+    watching = [
+        keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau(
+            "val_loss", factor=0.3, patience=max(1, patience // 2), min_lr=1e-6
+        ),
+    ]
+    checkpoint = Checkpoint(output, settings, watching, resume)
+    with interruptible(checkpoint, progress) as bar:
         model.fit(
-            make_dataset(
-                train, batch_size=batch_size, augment=augment, first_epoch=done, seed=seed
-            ),
-            validation_data=make_dataset(val, batch_size=256, shuffle=False),
-            steps_per_epoch=steps,
-            initial_epoch=done,
-            epochs=done if state and state["stopped"] else epochs,
+            make_dataset(train.images, train.labels, first_epoch=checkpoint.done, **options),
+            steps_per_epoch=math.ceil(len(train) / batch_size),
+            validation_data=make_dataset(validation.images, validation.labels, shuffle=False),
+            initial_epoch=checkpoint.done,
+            epochs=checkpoint.until(epochs),
             class_weight=class_weight,
-            callbacks=[stop, plateau, *callbacks, keeper],
-            shuffle=False,  # `batches` has done it
+            callbacks=[*watching, *callbacks, checkpoint, bar],
+            shuffle=False,  # `make_dataset` has done it
             verbose=0,
         )
-        best = stop.best_epoch
-        history.events = sorted([*history.events, (best + 1, "best weights")])
-        info["epochs"] = len(history.log["loss"])
-        info["validation"] = {
-            name.removeprefix("val_"): values[best]
-            for name, values in history.log.items()
-            if name.startswith("val_")
-        }
-        info["history"] = asdict(history)
-        save_model(model, output, info)
-        checkpoint.unlink(missing_ok=True)
-    except KeyboardInterrupt:
-        done = len(history.log.get("loss", ()))
-        raise TrainingInterrupted(
-            f"Training stopped after epoch {done} of {epochs}; nothing is lost: run it again "
-            "with resume=True (--resume)."
-            if done
-            else "Training stopped before the first epoch was over: run it again."
-        ) from None
-    finally:
-        bar.close()
-    return history
+        save_trained(model, output, info, checkpoint.history)
+    return checkpoint.history
 
 
-def _resume(path: Path, model: keras.Model, info: dict) -> dict:
-    """Set the model as it was, and return the rest of the state."""
-    state, output = read_checkpoint(path), path.with_name(path.name.removesuffix(".checkpoint.npz"))
-    must_match(output, state["info"], info)
-    # A model that was interrupted in this same kernel may have any of its earlier rates.
-    rate, rates = _rate(model), state["log"]["learning_rate"]
-    if rate not in (*rates, state["learning_rate"]):
-        must_match(output, {"learning_rate": rates[0]}, {"learning_rate": rate})
-    restore(model, state)
-    return state
+def save_trained(
+    model: keras.Model, path: Path, info: dict, history: History, kept: int | None = None
+) -> None:
+    """Save a model, a sidecar that says how it was trained and what it scored, and its log as CSV.
+
+    Args:
+        model: with the weights that are to stay.
+        path: a .keras or .h5 file.
+        info: what `describe` gives, and anything else for the sidecar.
+        history: of its training.
+        kept: the epoch, from 0, that the weights are of; None means the best one.
+
+    Raises:
+        TutorialError: if it cannot be written, or the validation loss is not a number. What was
+            there before still is, then.
+    """
+    kept = history.best if kept is None else kept
+    scores = {name[4:]: values[kept] for name, values in history.log.items() if "val_" in name}
+    if not math.isfinite(scores["loss"]):
+        raise TutorialError(
+            f"The loss of this training is not a number, so {path.name} is not saved: train anew "
+            "with a lower learning rate."
+        )
+    rest = asdict(history)
+    if path.exists() and read_sidecar(path).get("history", {}).get("log") == history.log:
+        return  # it was loaded
+    about = {"settings": rest.pop("settings"), "epochs": history.epochs, "validation": scores}
+    save_model(model, path, {**info, **about, "history": rest})
+    table = np.column_stack([range(1, history.epochs + 1), *history.log.values()])
+    names = ",".join(["epoch", *history.log])
+    with contextlib.suppress(OSError):  # open in Excel? Never mind
+        np.savetxt(f"{path}.csv", table, "%.8g", ",", header=names, comments="")
 
 
-def _digest(*parts: np.ndarray | str) -> str:
-    digest = hashlib.sha256()
+def fingerprints(model: keras.Model, train: Split, validation: Split) -> dict:
+    """Return, by name, what a training begins with: the learning rate, and digests of the rest."""
+    optimizer = model.optimizer.get_config()
+    rate = optimizer.pop("learning_rate")
+
+    def text(config: dict) -> str:  # Keras numbers layers anew in every kernel: conv2d_7
+        return re.sub(r'_\d+"', '"', json.dumps(config, default=str))
+
+    return {
+        "learning_rate": float(f"{rate:.6g}") if isinstance(rate, float) else text(rate),
+        "optimiser": digest(model.optimizer.__class__.__name__, text(optimizer)),
+        "layers": digest(text(model.get_config())),
+        "first weights": digest(*model.get_weights()),
+        "images and labels": digest(
+            train.images, train.labels, validation.images, validation.labels
+        ),
+    }
+
+
+def digest(*parts: np.ndarray | str) -> str:
+    """Return 16 hexadecimal digits that are the same for the same arrays and texts."""
+    found = hashlib.sha256()
     for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part))
-    return digest.hexdigest()[:16]
+        found.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part))
+    return found.hexdigest()[:16]
 
 
 def _name(augment: Callable | None) -> str | None:

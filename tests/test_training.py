@@ -1,4 +1,4 @@
-"""Batches, class weights, killed and resumed trainings, saved models and the choice of one."""
+"""Batches, class weights, and trainings that are stopped anywhere and go on to the same end."""
 
 import functools
 import json
@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-import zipfile
 from pathlib import Path
 
 import keras
@@ -17,58 +15,53 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-import helpers
-from helpers import ROOT, TutorialError, callbacks, choose, models, runs, training
+from helpers import ROOT, TutorialError, callbacks, runs, training
 from helpers.augment import random_affine
-from helpers.data import Dataset, Split
+from helpers.callbacks import History, TrainingInterrupted
+from helpers.data import Split
 
-CLASSES = ("blank", "dotted", "striped")
-INFO = {"classes": list(CLASSES), "data": {"name": "patterns", "kind": "own", "fingerprint": "0"}}
-EPOCHS = 12
+EPOCHS = 30  # EarlyStopping ends the training below before
 
 
-def patterns(n: int, seed: int = 0) -> Split:
-    """Noise with a faint pattern: something to learn, and soon to overfit."""
+def noise(n: int, seed: int = 0) -> Split:
+    """Images of 4 x 4 pixels: something to learn, and soon to overfit."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % 3)
-    images = rng.normal(128, 40, (n, 48, 48))
-    images[labels == 1, ::4, ::4] += 60
-    images[labels == 2, ::4] += 20
-    files = np.array([f"{CLASSES[label]}/{k}.png" for k, label in enumerate(labels)])
-    return Split(images.clip(0, 255).astype(np.uint8), labels.astype(np.int64), files)
+    images = rng.integers(0, 200, (n, 4, 4), dtype=np.uint8)
+    images[labels == 1] += 30
+    return Split(images, labels, labels.astype(str))
 
 
-def tiny(learning_rate: float = 0.01, width: int = 4) -> keras.Model:
-    keras.utils.set_random_seed(3)
-    model = keras.Sequential(
-        [
-            keras.Input((48, 48, 1)),
-            keras.layers.AveragePooling2D(2),
-            keras.layers.Conv2D(width, 3, activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.MaxPooling2D(4),
-            keras.layers.Flatten(),
-            keras.layers.Dropout(0.3, seed=5),
-            keras.layers.Dense(3, activation="softmax"),
-        ]
-    )
-    return training.compile_model(model, learning_rate)
+def tiny(learning_rate: float = 0.01, width: int = 8, seed: int = 3) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    layers = [
+        keras.Input((4, 4, 1)),
+        keras.layers.Flatten(),
+        keras.layers.Dense(width, activation="relu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dropout(0.3, seed=5),
+        keras.layers.Dense(3, activation="softmax"),
+    ]
+    return training.compile_model(keras.Sequential(layers), learning_rate)
+
+
+def lighter(images, seed, size=None):
+    return images * 1.01
 
 
 def fit(output: Path, model: keras.Model | None = None, **options):
     """Train the tiny network as every test here does; both callbacks have cause to act."""
-    model = model or tiny()
-    options = {"epochs": EPOCHS, "info": INFO, "batch_size": 16, "patience": 4} | options
-    options = {"augment": random_affine, "class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} | options
-    learn, check = options.pop("learn", patterns(90)), options.pop("check", patterns(40, seed=1))
-    history = training.train(model, learn, check, output=output, progress=False, **options)
+    model, info = model or tiny(), {"classes": ["a", "b", "c"]}
+    options = {"epochs": EPOCHS, "info": info, "batch_size": 16, "patience": 4} | options
+    sets = options.pop("learn", noise(48)), options.pop("validation", noise(24, seed=1))
+    history = training.train(model, *sets, output=output, progress=False, **options)
     return model, history
 
 
 class Stop(keras.callbacks.Callback):
     """Send this process a signal in the middle of an epoch (counted from 1)."""
 
-    def __init__(self, epoch: int, number: int) -> None:
+    def __init__(self, epoch: int, number: int = signal.SIGINT) -> None:
         super().__init__()
         self.when, self.number = epoch - 1, number
 
@@ -76,22 +69,17 @@ class Stop(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == (self.when, 3):
+        if (self.epoch, batch) == (self.when, 1):
             signal.raise_signal(self.number)
 
 
-class Counters(keras.callbacks.Callback):
-    """Note the counters of the callbacks after every epoch, as the checkpoint has them."""
+def checkpoint_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.checkpoint.npz")
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path, self.seen = path, {}
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.path.exists():
-            with np.load(self.path) as file:
-                state = json.loads(str(file["state"]))
-            self.seen[epoch] = (state["counters"], state["learning_rate"])
+def epochs_on_disk(output: Path) -> int:
+    with np.load(checkpoint_file(output)) as file:
+        return len(json.loads(str(file["arr_0"]))["log"]["loss"])
 
 
 # --- batches and weights
@@ -105,39 +93,40 @@ def test_class_weights_are_balanced():
 
 
 def test_validation_batches_are_the_images_in_order():
-    split = patterns(10)
-    got = list(training.make_dataset(split, batch_size=4, shuffle=False))
+    images, labels = noise(10).images, np.arange(10)
+    got = list(training.make_dataset(images, labels, batch_size=4, shuffle=False))
     assert [len(x) for x, _ in got] == [4, 4, 2]
     x = np.concatenate([x for x, _ in got])
-    assert x.dtype == np.float32 and x.shape == (10, 48, 48, 1)
-    np.testing.assert_allclose(x[..., 0], split.images / 255, rtol=1e-6)
-    assert np.array_equal(np.concatenate([y for _, y in got]), split.labels)
+    assert x.dtype == np.float32 and x.shape == (10, 4, 4, 1)
+    np.testing.assert_allclose(x[..., 0], images / 255, rtol=1e-6)
+    assert np.array_equal(np.concatenate([y for _, y in got]), labels)
 
 
 def test_every_epoch_sees_every_image_once_in_another_order():
-    split = patterns(10)
-    split.images[:, 0, 0] = np.arange(10)  # a number to know each image by
-    stream = iter(training.make_dataset(split, batch_size=4))
+    images, soft = noise(10).images, np.random.default_rng(1).random((10, 3))
+    weights = np.arange(10.0)  # a number to know each image by
+    stream = iter(training.make_dataset(images, soft, weights, batch_size=4))
     orders = []
     for _ in range(2):
-        got = [next(stream) for _ in range(3)]
-        assert [len(x) for x, _ in got] == [4, 4, 2]
-        order = np.concatenate([np.rint(x[:, 0, 0, 0] * 255) for x, _ in got]).astype(int)
+        x, y, w = (
+            np.concatenate(part) for part in zip(*(next(stream) for _ in "abc"), strict=True)
+        )
+        order = w.astype(int)
         assert sorted(order) == list(range(10))
-        assert np.array_equal(np.concatenate([y for _, y in got]), split.labels[order])
+        np.testing.assert_allclose(x[..., 0] * 255, images[order], atol=1e-3)
+        np.testing.assert_allclose(y, soft[order])
         orders.append(order.tolist())
     assert orders[0] != orders[1]
 
 
 def test_a_later_start_continues_the_same_stream():
-    split = patterns(10)
-    options = {"batch_size": 4, "augment": random_affine}
-    whole = list(training.make_dataset(split, **options).take(9))
-    late = list(training.make_dataset(split, first_epoch=2, **options).take(3))
+    split = noise(10)
+    make = functools.partial(training.make_dataset, split.images, split.labels, batch_size=4)
+    make = functools.partial(make, augment=random_affine)
+    whole, late = list(make().take(9)), list(make(first_epoch=2).take(3))
     for (x, y), (u, v) in zip(whole[6:], late, strict=True):
         assert np.array_equal(x, u) and np.array_equal(y, v)
-    other = next(iter(training.make_dataset(split, seed=1, **options)))
-    assert not np.array_equal(whole[0][0], other[0])
+    assert not np.array_equal(whole[0][0], next(iter(make(seed=1)))[0])
 
 
 # --- training
@@ -145,161 +134,195 @@ def test_a_later_start_continues_the_same_stream():
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """An uninterrupted training: (model, history, output, counters after each epoch)."""
+    """An uninterrupted training: (model, history, output)."""
     output = tmp_path_factory.mktemp("whole") / "model.keras"
-    counters = Counters(output.with_name("model.keras.checkpoint.npz"))
-    model, history = fit(output, callbacks=[counters])
-    return model, history, output, counters.seen
+    return *fit(output), output
+
+
+def same_end(found, reference) -> None:
+    (model, history), (whole, expected, _) = found, reference
+    assert (history.log, history.stopped) == (expected.log, expected.stopped)
+    for a, b in zip(model.weights, whole.weights, strict=True):
+        assert np.array_equal(a, b), a.path
 
 
 def test_what_a_training_leaves_behind(reference):
-    model, history, output, _ = reference
-    assert sorted(file.name for file in output.parent.iterdir()) == [
-        "model.keras",
-        "model.keras.csv",
-        "model.keras.json",
-    ]
+    model, history, output = reference
+    endings = "", ".checkpoint.npz", ".csv", ".json"
+    assert sorted(p.name for p in output.parent.iterdir()) == [f"model.keras{e}" for e in endings]
     assert set(history.log) == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
-    n = len(history.log["loss"])
-    best = int(np.argmin(history.log["val_loss"]))
-    info = json.loads(output.with_name("model.keras.json").read_text())
-    assert info["classes"] == list(CLASSES) and info["epochs"] == n
-    assert info["validation"]["loss"] == history.log["val_loss"][best]
-    assert info["settings"]["augment"] == "random_affine" and info["settings"]["batch_size"] == 16
-    assert callbacks.load_history(output) == history
-    rows = output.with_name("model.keras.csv").read_text().split()
-    assert rows[0].split(",")[:2] == ["epoch", *history.log][:2] and len(rows) == n + 1
-    assert float(rows[-1].split(",")[1]) == next(iter(history.log.values()))[-1]
-    # the events are those that the log tells of
-    assert (best + 1, "best weights") in history.events
+    n, best = len(history.log["loss"]), int(np.argmin(history.log["val_loss"]))
+    assert n == best + 1 + 4 < EPOCHS and history.stopped, "patience is 4"
     rates = history.log["learning_rate"]
-    cuts = [epoch for epoch, what in history.events if what.startswith("learning rate cut")]
-    assert cuts and [k + 1 for k in range(n - 1) if rates[k + 1] < rates[k]] == [
-        epoch for epoch in cuts if epoch < n
-    ]
-    assert rates[cuts[0]] == pytest.approx(0.3 * rates[0])
+    (cut,) = [k + 1 for k in range(n - 1) if rates[k + 1] < rates[k]]
+    assert rates[cut] == pytest.approx(0.3 * rates[0])
+    happened = [(best + 1, "best weights"), (cut, "learning rate cut to 0.003"), (n, "stopped")]
+    assert history.events == sorted(happened)
+
+    info = json.loads(output.with_name("model.keras.json").read_text())
+    assert info["classes"] == ["a", "b", "c"] and info["epochs"] == n
+    assert info["validation"]["loss"] == history.log["val_loss"][best]
+    assert info["settings"] == history.settings and info["settings"]["batch_size"] == 16
+    assert info["settings"]["learning_rate"] == 0.01
+    rows = output.with_name("model.keras.csv").read_text().split()
+    assert rows[0].split(",") == ["epoch", *history.log] and len(rows) == n + 1
+    last = [n, *(values[-1] for values in history.log.values())]
+    assert [float(value) for value in rows[-1].split(",")] == pytest.approx(last)
     # the best weights are in the model and in the file
-    check = patterns(40, seed=1)
-    loss = model.evaluate(training.make_dataset(check, shuffle=False), verbose=0)[0]
+    validation = noise(24, seed=1)
+    batches = training.make_dataset(validation.images, validation.labels, shuffle=False)
+    loss = model.evaluate(batches, verbose=0)[0]
     assert loss == pytest.approx(min(history.log["val_loss"]), rel=1e-4)
-    loaded, _ = models.load_model(output)
-    assert not loaded.compiled
-    x = check.images[:5, ..., None] / 255
+    loaded, x = keras.models.load_model(output), validation.images[:5, ..., None] / 255
     np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
 
 
-def test_early_stopping_acts_after_patience(tmp_path):
-    _, history = fit(tmp_path / "m.h5", tiny(0.02), epochs=30, patience=2)
-    n = len(history.log["loss"])
-    best = int(np.argmin(history.log["val_loss"]))
-    assert n == best + 1 + 2 < 30
-    assert (n, "stopped") in history.events and (best + 1, "best weights") in history.events
+def test_lesson_4_by_hand_is_what_train_does(tmp_path, reference):
+    """`fit` with Keras's callbacks, as in the lesson's cell."""
+    learn, validation, model = noise(48), noise(24, seed=1), tiny()
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=4, restore_best_weights=True)
+    plateau = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.3, patience=2, min_lr=1e-6)
+    model.fit(
+        training.make_dataset(learn.images, learn.labels, batch_size=16),
+        validation_data=training.make_dataset(validation.images, validation.labels, shuffle=False),
+        steps_per_epoch=3,
+        epochs=EPOCHS,
+        callbacks=[stopping, plateau],
+        shuffle=False,
+        verbose=0,
+    )
+    for a, b in zip(model.weights, reference[0].weights, strict=True):
+        assert np.array_equal(a, b), a.path
 
 
-def same_end(model, history, reference, tolerance: float = 0.0) -> None:
-    whole, expected, _, _ = reference
-    assert history.events == expected.events
-    for name, values in expected.log.items():
-        np.testing.assert_allclose(history.log[name], values, rtol=tolerance, err_msg=name)
-    for a, b in zip(model.weights, whole.weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=a.path)
+@pytest.mark.parametrize("epoch", [3, 10])  # before the best one, and after the rate was cut
+def test_interrupted_in_an_epoch(tmp_path, reference, epoch, capsys):
+    output, model = tmp_path / "m.keras", tiny()
+    before = model.get_weights()
+    sentence = rf"after epoch {epoch - 1}; nothing is lost: run it again with resume=True"
+    with pytest.raises(TrainingInterrupted, match=sentence):
+        fit(output, model, callbacks=[Stop(epoch)])
+    assert not output.exists()
+    for a, b in zip(before, model.get_weights(), strict=True):
+        assert np.array_equal(a, b), "the model is as it was"
+    same_end(fit(output, model, resume=True), reference)
+    assert f"Going on with m.keras after epoch {epoch - 1}." in capsys.readouterr().out
 
 
-CHILD = """
-import signal, sys
-from pathlib import Path
-from tests.test_training import Stop, fit
-output, number = Path(sys.argv[1]), int(sys.argv[2])
-fit(output, callbacks=[Stop(5, number)])
-"""
+def test_interrupted_between_any_two_steps_of_the_callbacks(tmp_path, reference, monkeypatch):
+    """Epoch by epoch, after none, one, two ... of the callbacks, and within the checkpoint."""
+    output, model, said = tmp_path / "m.keras", tiny(), 0
+    whole, save = keras.callbacks.CallbackList.on_epoch_end, np.savez
+    steps = iter(range(6))
 
+    def some(self, epoch, logs=None):
+        for callback in self.callbacks[: next(steps)]:
+            callback.on_epoch_end(epoch, logs)
+        raise KeyboardInterrupt
 
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
-    """Two trainings in processes of their own, one killed and one interrupted, in epoch 5."""
-    numbers = {"killed": getattr(signal, "SIGKILL", signal.SIGTERM), "interrupted": signal.SIGINT}
-    folder = tmp_path_factory.mktemp("stopped")
-    children = {
-        name: subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(folder / f"{name}.keras"), str(int(number))],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name, number in numbers.items()
-    }
-    return folder, {
-        name: (child.communicate()[1], child.returncode) for name, child in children.items()
-    }
-
-
-@pytest.mark.parametrize("how", ["killed", "interrupted"])
-def test_a_stopped_training_resumes_to_the_same_end(how, stopped, reference, capsys):
-    folder, children = stopped
-    message, code = children[how]
-    output = folder / f"{how}.keras"
-    checkpoint = folder / f"{how}.keras.checkpoint.npz"
-    assert code != 0 and checkpoint.exists() and not output.exists(), message
-    if how == "interrupted":
-        assert "TrainingInterrupted: Training stopped after epoch 4 of 12; nothing" in message
-    assert "KeyboardInterrupt" not in message
-
-    counters = Counters(checkpoint)
-    model, history = fit(output, resume=True, callbacks=[counters])
-    assert f"Going on with {output.name} after epoch 4" in capsys.readouterr().out
-    assert not checkpoint.exists()
-    seen = {epoch: values for epoch, values in reference[3].items() if epoch >= 4}
-    assert counters.seen == seen and len(seen) >= 3
-    same_end(model, history, reference)
-
-
-def test_interrupted_and_resumed_with_the_same_model(tmp_path, reference):
-    model = tiny()
-    with pytest.raises(training.TrainingInterrupted, match="after epoch 8 of 12"):
-        fit(tmp_path / "m.keras", model, callbacks=[Stop(9, signal.SIGINT)])
-    same_end(*fit(tmp_path / "m.keras", model, resume=True), reference)
-
-
-def test_interrupted_in_the_first_epoch(tmp_path, capsys):
-    with pytest.raises(training.TrainingInterrupted, match="before the first epoch was over"):
-        fit(tmp_path / "m.keras", callbacks=[Stop(1, signal.SIGINT)])
-    assert list(tmp_path.iterdir()) == []
-    fit(tmp_path / "m.keras", epochs=1, resume=True)
-    assert "no unfinished training of m.keras: starting from the beg" in capsys.readouterr().out
-
-
-@pytest.fixture
-def unfinished(tmp_path):
-    """An output with a checkpoint of three epochs."""
-    with pytest.raises(training.TrainingInterrupted):
-        fit(tmp_path / "m.keras", callbacks=[Stop(4, signal.SIGINT)])
-    return tmp_path / "m.keras"
-
-
-def test_an_interruption_while_the_checkpoint_is_written(unfinished, reference, monkeypatch):
-    whole = np.savez
-
-    def half(file, **arrays):
-        whole(file, **arrays)
+    def half(file, *arrays):
+        save(file, *arrays)
         file.truncate(1000)
         raise KeyboardInterrupt
 
+    def interrupted() -> None:
+        nonlocal said
+        with pytest.raises(TrainingInterrupted) as caught:
+            fit(output, model, resume=True)
+        now = int(re.search(r"after epoch (\d+)|$", str(caught.value))[1] or 0)
+        exists = checkpoint_file(output).exists()
+        assert said <= now == (epochs_on_disk(output) if exists else 0)
+        said = now
+
+    monkeypatch.setattr(keras.callbacks.CallbackList, "on_epoch_end", some)
+    for _ in range(6):
+        interrupted()
+    assert said == 3, "after the checkpoint, the bar, and Keras's own history"
+    monkeypatch.setattr(keras.callbacks.CallbackList, "on_epoch_end", whole)
     monkeypatch.setattr(np, "savez", half)
-    with pytest.raises(training.TrainingInterrupted):
-        fit(unfinished, resume=True)
-    monkeypatch.setattr(np, "savez", whole)
-    same_end(*fit(unfinished, resume=True), reference)
+    interrupted()
+    monkeypatch.setattr(np, "savez", save)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_model", lambda *_: signal.raise_signal(signal.SIGINT))
+        interrupted()
+    same_end(fit(output, model, resume=True), reference)
 
 
-def test_an_interruption_after_the_last_epoch(tmp_path, reference, monkeypatch):
-    def full(*arguments):
-        raise KeyboardInterrupt
+CHILDREN = {
+    "killed": """
+import signal, sys
+from pathlib import Path
+from tests.test_training import Stop, fit
+fit(Path(sys.argv[1]), callbacks=[Stop(5, getattr(signal, "SIGKILL", signal.SIGTERM))])
+""",
+    "two_devices": """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from helpers import TutorialError
+from helpers.networks import strategy
+from tests.test_training import Stop, fit, tiny
+def model():
+    with strategy().scope():
+        return tiny()
+assert model().distribute_strategy.num_replicas_in_sync == 2
+output = Path(sys.argv[1])
+try:
+    fit(output, model(), epochs=2, callbacks=[Stop(2)])
+except TutorialError as error:
+    print(error)
+_, history = fit(output, model(), epochs=2, resume=True)
+print("epochs:", history.epochs)
+""",
+}
 
-    with monkeypatch.context() as patch, pytest.raises(training.TrainingInterrupted):
-        patch.setattr(training, "save_model", full)
-        fit(tmp_path / "m.keras")
-    same_end(*fit(tmp_path / "m.keras", resume=True), reference)
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory):
+    """Trainings in processes of their own: the folder; output, errors and exit code of each."""
+    folder = tmp_path_factory.mktemp("children")
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", code, str(folder / f"{name}.keras")],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, code in CHILDREN.items()
+    }
+    return folder, {k: (*child.communicate(), child.returncode) for k, child in started.items()}
+
+
+def test_a_killed_training_resumes_to_the_same_end(children, reference):
+    folder, ends = children
+    output, (_, errors, code) = folder / "killed.keras", ends["killed"]
+    assert code != 0 and not output.exists() and epochs_on_disk(output) == 4, errors
+    same_end(fit(output, resume=True), reference)
+
+
+def test_two_devices_share_the_work(children):
+    shown, errors, code = children[1]["two_devices"]
+    assert code == 0, errors
+    assert "after epoch 1;" in shown and "Going on with two_devices" in shown
+    assert "epochs: 2" in shown
+
+
+def test_interrupted_in_the_first_epoch(tmp_path):
+    with pytest.raises(TrainingInterrupted, match="nothing is kept: run it again"):
+        fit(tmp_path / "m.keras", callbacks=[Stop(1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def unfinished(tmp_path, reference):
+    """An output with a checkpoint of three epochs."""
+    with pytest.raises(TrainingInterrupted):
+        fit(tmp_path / "m.keras", callbacks=[Stop(4)])
+    return tmp_path / "m.keras"
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(unfinished, reference, monkeypatch):
@@ -310,65 +333,83 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(unfinished, reference, mo
         patch.setattr(np, "savez", full)
         with pytest.raises(TutorialError, match="could not be written"):
             fit(unfinished, resume=True)
-    same_end(*fit(unfinished, resume=True), reference)
+    same_end(fit(unfinished, resume=True), reference)
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"learn": patterns(91)}, "another set of images"),
-        ({"check": patterns(41)}, "another set of images"),
-        ({"batch_size": 32}, r"another batch_size \(16, now 32\)"),
-        ({"augment": functools.partial(random_affine, zoom=0.3)}, "another augment"),
-        ({"class_weight": None}, "another class_weight"),
-        ({"info": INFO | {"settings": {"note": 1}}}, "another note"),
-        ({"info": INFO | {"classes": ["a", "b", "c"]}}, "another classes"),
-        ({"model": lambda: tiny(width=5)}, "another network"),
-        ({"model": lambda: tiny(0.5)}, "another learning_rate"),
-    ],
-)
-def test_nothing_is_resumed_that_was_another_training(unfinished, change, sentence):
-    model = change.pop("model", tiny)()
-    before = unfinished.with_name("m.keras.checkpoint.npz").read_bytes()
-    with pytest.raises(TutorialError, match=f"m.keras was begun with {sentence}"):
-        fit(unfinished, model, resume=True, **change)
-    assert unfinished.with_name("m.keras.checkpoint.npz").read_bytes() == before
+CHANGES = [
+    ({"learn": noise(49)}, "images and labels"),
+    ({"validation": noise(25)}, "images and labels"),
+    ({"batch_size": 8}, r"batch_size \(16, now 8\)"),
+    ({"patience": 5}, r"patience \(4, now 5\)"),
+    ({"augment": functools.partial(lighter, size=None)}, r"augment \(None, now lighter"),
+    ({"class_weight": {0: 2.0, 1: 1.0, 2: 1.0}}, "class_weight"),
+    ({"info": {"settings": {"note": 1}}}, r"note \(None, now 1\)"),
+    ({"model": lambda: tiny(width=5)}, "first weights"),
+    ({"model": lambda: tiny(seed=4)}, "first weights"),
+    ({"model": lambda: tiny(0.5)}, r"learning_rate \(0.01, now 0.5\)"),
+]
 
 
-def test_more_epochs_are_no_other_training(unfinished):
-    _, history = fit(unfinished, epochs=4, resume=True)
-    assert len(history.log["loss"]) == 4
-
-
-def test_a_damaged_checkpoint_is_one_sentence(unfinished):
-    checkpoint = unfinished.with_name("m.keras.checkpoint.npz")
-    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    with pytest.raises(TutorialError, match="is damaged"):
-        fit(unfinished, resume=True)
-
-
-def test_training_anew_keeps_the_checkpoint_for_an_epoch(unfinished, capsys):
-    checkpoint = unfinished.with_name("m.keras.checkpoint.npz")
-    before = checkpoint.read_bytes()
-    with pytest.raises(training.TrainingInterrupted):
-        fit(unfinished, callbacks=[Stop(1, signal.SIGINT)])
-    assert "given up when the first epoch is over" in capsys.readouterr().out
-    assert checkpoint.read_bytes() == before
-    with pytest.raises(training.TrainingInterrupted):
-        fit(unfinished, callbacks=[Stop(2, signal.SIGINT)])
-    assert checkpoint.read_bytes() != before
+@pytest.mark.parametrize("which", ["checkpoint", "finished"])
+def test_nothing_is_resumed_that_was_another_training(which, unfinished, reference, monkeypatch):
+    """A training with other settings is refused, whether the old one is finished or not."""
+    output = unfinished if which == "checkpoint" else reference[2]
+    before = checkpoint_file(output).read_bytes()
+    monkeypatch.setattr(keras.Model, "fit", None)  # would raise TypeError
+    for change, sentence in CHANGES:
+        options = dict(change)
+        model = options.pop("model", tiny)()
+        with pytest.raises(TutorialError, match=f"was begun with another {sentence}"):
+            fit(output, model, resume=True, **options)
+    assert checkpoint_file(output).read_bytes() == before
 
 
 def test_a_finished_training_is_loaded(reference, capsys):
-    whole, expected, output, _ = reference
+    output = reference[2]
+    files = {path: path.read_bytes() for path in output.parent.iterdir()}
+    same_end(fit(output, resume=True), reference)
+    same_end(fit(output, resume=True, epochs=EPOCHS + 5), reference)
+    shown = capsys.readouterr().out
+    assert shown.count("is finished (11 epochs; EarlyStopping ended it, so more would change") == 2
+    assert files == {path: path.read_bytes() for path in output.parent.iterdir()}
+
+
+def test_more_epochs_go_on_from_a_finished_training(tmp_path, reference, capsys):
+    output = tmp_path / "m.keras"
+    _, history = fit(output, epochs=5)
+    assert history.epochs == 5 and not history.stopped
+    fit(output, epochs=4, resume=True)
+    assert "m.keras is finished (5 epochs): loaded it." in capsys.readouterr().out
+    same_end(fit(output, resume=True), reference)
+    assert "Going on with m.keras after epoch 5." in capsys.readouterr().out
+    assert json.loads(output.with_name("m.keras.json").read_text())["epochs"] == 11
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
+    checkpoint_file(tmp_path / "m.keras").write_bytes(b"half")
+    with pytest.raises(TutorialError, match=r"is damaged .*: delete it"):
+        fit(tmp_path / "m.keras", resume=True)
+
+
+def test_training_anew_keeps_the_checkpoint_for_an_epoch(unfinished, capsys):
+    before = checkpoint_file(unfinished).read_bytes()
+    with pytest.raises(TrainingInterrupted):
+        fit(unfinished, callbacks=[Stop(1)])
+    assert "is trained anew: its checkpoint goes after the first epoch" in capsys.readouterr().out
+    assert checkpoint_file(unfinished).read_bytes() == before
+    with pytest.raises(TrainingInterrupted):
+        fit(unfinished, callbacks=[Stop(2)])
+    assert epochs_on_disk(unfinished) == 1
+
+
+def test_a_loss_that_is_no_number_replaces_nothing(tmp_path):
+    output = tmp_path / "m.keras"
+    fit(output, epochs=1)
     before = output.read_bytes()
-    model, history = fit(output, resume=True)
-    assert "is finished" in capsys.readouterr().out and output.read_bytes() == before
-    assert history == expected
-    for a, b in zip(model.weights, whole.weights, strict=True):
-        assert np.array_equal(a, b)
-    with pytest.raises(TutorialError, match="another batch_size"):
-        fit(output, resume=True, batch_size=8)
+    for _ in range(2):
+        with pytest.raises(TutorialError, match=r"not a number, so m\.keras is not saved"):
+            fit(output, tiny(1e30), epochs=2)
+    assert output.read_bytes() == before and not output.with_name("m.previous.keras").exists()
 
 
 def test_what_cannot_end_well_does_not_begin(tmp_path, monkeypatch):
@@ -378,245 +419,23 @@ def test_what_cannot_end_well_does_not_begin(tmp_path, monkeypatch):
         with pytest.raises(TutorialError, match=r"must be the name|cannot be written to"):
             fit(tmp_path / name)
     with pytest.raises(TutorialError, match="no images"):
-        fit(tmp_path / "m.keras", check=patterns(0))
+        fit(tmp_path / "m.keras", validation=noise(0))
     with pytest.raises(TutorialError, match="3 outputs, but there are 2 classes"):
         fit(tmp_path / "m.keras", info={"classes": ["a", "b"]})
 
 
 def test_works_in_another_thread_and_with_a_bar(tmp_path, capsys):
-    options = {"epochs": 1, "output": tmp_path / "m.keras", "info": INFO}
-    thread = threading.Thread(
-        target=training.train, args=(tiny(), patterns(20), patterns(9)), kwargs=options
-    )
+    options = {"epochs": 1, "output": tmp_path / "m.keras", "info": {}}
+    arguments = tiny(), noise(20), noise(9)
+    thread = threading.Thread(target=training.train, args=arguments, kwargs=options)
     thread.start()
     thread.join()
     assert (tmp_path / "m.keras").exists()
     shown = capsys.readouterr().err
-    assert "epoch 1/1" in shown and "1/1 [" in shown and "val_accuracy" in shown
+    assert "1/1 [" in shown and "val_accuracy=" in shown
 
 
-def test_two_devices_share_the_work(tmp_path):
-    code = """
-import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-from pathlib import Path
-from helpers.networks import build_cnn
-from tests.test_training import Stop, fit
-import signal
-from helpers import TutorialError
-model = build_cnn(3)
-assert model.distribute_strategy.num_replicas_in_sync == 2
-output = Path(sys.argv[1])
-try:
-    fit(output, model, epochs=2, callbacks=[Stop(2, signal.SIGINT)])
-except TutorialError as error:
-    print(error)
-fit(output, build_cnn(3), epochs=2, resume=True)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "m.keras")],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "after epoch 1 of 2" in done.stdout and "Going on with m.keras" in done.stdout
-    assert len(callbacks.load_history(tmp_path / "m.keras").log["loss"]) == 2
-
-
-# --- models on disk
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_the_plain_keras_snippet_works(tmp_path, suffix, capfd):
-    from helpers.networks import build_cnn
-
-    path = tmp_path / f"emotion_model{suffix}"
-    model = training.compile_model(build_cnn(7))
-    models.save_model(model, path, {"classes": list(helpers.FER_CLASSES)})
-    assert model.compiled  # the model at hand is left as it was
-    assert path.stat().st_size < 4.2 * model.count_params() + 200_000  # no optimiser in it
-
-    image = np.arange(48 * 48, dtype=np.uint8).reshape(1, 48, 48, 1)
-    plain = keras.models.load_model(path)
-    p = plain.predict(image / 255, verbose=0)
-    assert p.shape == (1, 7) and p.sum() == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(p, model(image / 255), rtol=1e-5)
-    assert "legacy" not in capfd.readouterr().err
-
-    loaded, info = models.load_model(path)
-    assert info["classes"] == list(helpers.FER_CLASSES)
-    np.testing.assert_allclose(loaded(image / 255), p, rtol=1e-5)
-
-
-def test_an_earlier_model_is_kept(tmp_path):
-    path = tmp_path / "m.keras"
-    models = [tiny(), tiny(width=5), tiny(width=6)]
-    for number, model in enumerate(models):
-        models.save_model(model, path, {"classes": list(CLASSES), "number": number})
-    current, info = models.load_model(path)
-    previous, old = models.load_model(tmp_path / "m.previous.keras")
-    assert (info["number"], old["number"]) == (2, 1)
-    assert current.count_params() == models[2].count_params()
-    assert previous.count_params() == models[1].count_params()
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_a_failed_save_leaves_the_earlier_model(tmp_path, monkeypatch):
-    path = tmp_path / "m.keras"
-    models.save_model(tiny(), path, {"classes": list(CLASSES)})
-    before = path.read_bytes()
-
-    def full(self, file):
-        Path(file).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(keras.Model, "save", full)
-    with pytest.raises(TutorialError, match="No space left"):
-        models.save_model(tiny(width=5), path, {"classes": list(CLASSES)})
-    assert path.read_bytes() == before and helpers.sidecar_path(path).exists()
-    assert not list(tmp_path.glob(".partial*"))
-
-
-def test_what_is_not_a_model_is_one_sentence(tmp_path):
-    with pytest.raises(TutorialError, match="There is no model"):
-        models.load_model(tmp_path / "missing.keras")
-    for name in ("text.keras", "text.h5", "model.txt", "empty.h5"):
-        (tmp_path / name).write_text("" if name == "empty.h5" else "hello")
-        with pytest.raises(TutorialError, match=f"{name} is not a .keras or .h5 model") as caught:
-            models.load_model(tmp_path / name)
-        assert "\n" not in str(caught.value)
-    with zipfile.ZipFile(tmp_path / "zip.keras", "w") as file:
-        file.writestr("config.json", "{}")
-    with pytest.raises(TutorialError, match=r"zip.keras is not"):
-        models.load_model(tmp_path / "zip.keras")
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_code_in_a_model_is_not_run(tmp_path, suffix):
-    inputs = keras.Input((48, 48, 1))
-    outputs = keras.layers.Lambda(lambda x: x[:, 0, :3, 0], output_shape=(3,))(inputs)
-    keras.Model(inputs, outputs).save(tmp_path / f"code{suffix}")
-    with pytest.raises(TutorialError, match="code of its own"):
-        models.load_model(tmp_path / f"code{suffix}")
-
-
-@pytest.mark.parametrize(("shape", "units"), [((64, 64, 1), 7), ((48, 48, 3), 7), ((48,), 7)])
-def test_a_model_of_another_shape_is_refused(tmp_path, shape, units):
-    inputs = keras.Input(shape)
-    model = keras.Model(inputs, keras.layers.Dense(units)(keras.layers.Flatten()(inputs)))
-    model.save(tmp_path / "m.keras")
-    with pytest.raises(TutorialError, match="is a model from"):
-        models.load_model(tmp_path / "m.keras")
-
-
-def test_classes_where_no_sidecar_names_them(tmp_path, capsys):
-    path = tmp_path / "m.keras"
-    tiny().save(path)
-    assert models.load_model(path)[1] == {}
-    assert models.load_model(path, CLASSES)[1]["classes"] == list(CLASSES)
-    shown = capsys.readouterr()
-    assert "assuming the alphabetical blank, dotted, striped" in shown.err and not shown.out
-    with pytest.raises(TutorialError, match="gives 3 probabilities, but there are 7 classes"):
-        models.load_model(path, helpers.FER_CLASSES)
-    helpers.sidecar_path(path).write_text("[not json")
-    assert models.load_model(path)[1] == {}
-
-
-# --- which model
-
-
-def dataset(kind="own", classes=CLASSES, fingerprint="f", n=60) -> Dataset:
-    return Dataset(kind, kind, classes, patterns(n), patterns(9, 2), (), "", fingerprint)
-
-
-@pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """Empty folders for models, and a function that puts one there."""
-    monkeypatch.setattr(helpers, "RUNS", tmp_path / "project" / "runs")
-    monkeypatch.setattr(helpers, "MODELS", tmp_path / "models")
-    model = tiny()
-
-    def put(name, data, accuracy, folder="RUNS", **info):
-        path = getattr(helpers, folder) / name
-        info = models.describe(data) | {"validation": {"accuracy": accuracy}} | info
-        models.save_model(model, path, info)
-        return path
-
-    return put
-
-
-def names(files) -> list[str]:
-    return [file.path.name for file in files]
-
-
-def test_only_models_that_fit_are_candidates(shelf):
-    fer = functools.partial(dataset, classes=helpers.FER_CLASSES[:3])
-    shelf("real.keras", fer("fer2013", fingerprint="a"), 0.6)
-    shelf("altered.h5", fer("altered", fingerprint="b"), 0.5)
-    shelf("shipped.keras", fer("fer2013", fingerprint="a"), 0.7, "MODELS")
-    shelf("toy.keras", fer("toy", fingerprint="c"), 0.9)
-    shelf("other_classes.keras", dataset("fer2013", fingerprint="a"), 0.9)
-    real = ["shipped.keras", "real.keras", "altered.h5"]
-    assert names(choose.candidates(fer("fer2013", fingerprint="a"))) == real
-    assert names(choose.candidates(fer("altered", fingerprint="x"))) == real
-    assert names(choose.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
-    assert names(choose.candidates(fer("toy", fingerprint="d"))) == []
-    assert names(choose.candidates(fer("own", fingerprint="e"))) == []
-    everything = names(choose.model_for_photographs())
-    assert everything == ["other_classes.keras", *real, "toy.keras"]
-    origins = {file.path.name: file.origin for file in choose.model_for_photographs()}
-    assert origins["shipped.keras"] == "shipped" and origins["real.keras"] == "yours"
-
-
-def test_earlier_and_undescribed_models_are_left_out(shelf):
-    shelf("m.keras", dataset(), 0.9)
-    shelf("m.keras", dataset(), 0.5)
-    helpers.sidecar_path(shelf("plain.keras", dataset(), 0.9)).unlink()
-    assert names(choose.candidates(dataset())) == ["m.keras"]
-
-
-def test_a_model_beside_runs_is_yours_too(shelf):
-    path = shelf("a.keras", dataset(), 0.9)
-    for file in (path, helpers.sidecar_path(path)):
-        file.rename(helpers.RUNS.parent / file.name)
-    assert [file.origin for file in choose.candidates(dataset())] == ["yours"]
-
-
-def test_yours_comes_before_the_shipped_unless_asked(shelf, capsys):
-    shelf("mine.keras", dataset(), 0.5)
-    shelf("theirs.keras", dataset(), 0.7, "MODELS")
-    model, file = choose.model_for(dataset())
-    assert file.path.name == "mine.keras" and model.output_shape == (None, 3)
-    assert "Using your own model, mine.keras (trained on own)" in capsys.readouterr().out
-    assert choose.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
-
-
-def test_a_broken_model_is_passed_over(shelf, capsys):
-    shelf("broken.keras", dataset(), 0.9).write_bytes(b"half")
-    shelf("whole.keras", dataset(), 0.5)
-    assert choose.model_for(dataset())[1].path.name == "whole.keras"
-    assert "Left out: broken.keras is not" in capsys.readouterr().out
-
-
-def test_a_stand_in_is_trained_once_per_profile(shelf, capsys, monkeypatch):
-    monkeypatch.setenv("TUTORIAL_PROFILE", "quick")
-    data = dataset("toy", n=60)
-    model, file = choose.model_for(data)
-    assert "There is no model of toy yet" in capsys.readouterr().out
-    assert (file.path.name, file.origin) == ("stand_in-toy-f.keras", "stand-in")
-    assert file.info["data"] == {"name": "toy", "kind": "toy", "fingerprint": "f"}
-    assert model.output_shape == (None, 3)
-    began = file.path.stat().st_mtime_ns
-    assert choose.model_for(data)[1].path.stat().st_mtime_ns == began
-    assert "Using a quickly trained model" in capsys.readouterr().out
-    monkeypatch.setattr(training, "train", lambda *a, **k: time.sleep(0))
-    monkeypatch.setenv("TUTORIAL_PROFILE", "standard")
-    choose.model_for(data)
-    assert "There is no model of toy yet" in capsys.readouterr().out
+# --- curves and runs
 
 
 def log_epochs(curves, epochs, start=0):
@@ -666,8 +485,8 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
         places.append(Place())
         return places[-1]
 
-    monkeypatch.setattr(training, "get_ipython", Shell)
-    monkeypatch.setattr(training, "display", display)
+    monkeypatch.setattr(callbacks, "get_ipython", Shell)
+    monkeypatch.setattr(callbacks, "display", display)
     before = plt.get_fignums()
     curves = callbacks.LiveCurves()
     log_epochs(curves, 3)
@@ -684,33 +503,60 @@ def test_live_curves_say_nothing_without_a_notebook(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def log(experiment: str, settings: dict, most: int = 6, epochs: int = 3, **scores) -> str:
+    history = History(settings, {"loss": [1.0] * epochs}, seconds=30)
+    return runs.log_run(experiment, history, most, **scores)
+
+
+def rows(table: str) -> list[list[str]]:
+    return [re.split(r" {2,}", line.strip()) for line in table.splitlines()]
+
+
 def test_runs_are_logged_beside_the_reference_with_what_differs(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(training, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(training, "REFERENCE_RUNS", tmp_path / "reference.jsonl")
-
-    def rows(table: str) -> list[list[str]]:
-        return [re.split(r" {2,}", line.strip()) for line in table.splitlines()]
-
-    first = runs.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456)
-    assert rows(first) == [["accuracy"], ["run 1", "0.1235"]], "nothing differs yet"
-    assert runs.log_run("a", {"epochs": 3, "images": 1200, "seed": 1}, accuracy=0.123456) == first
-    runs.log_run("b", {"epochs": 99}, accuracy=1)
-    second = runs.log_run("a", {"epochs": 4, "images": 1200, "new": "x"}, accuracy=0.5)
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "REFERENCE_RUNS", tmp_path / "reference.jsonl")
+    first = log("a", {"images": 1200, "seed": 1}, accuracy=0.123456)
+    known = [["accuracy", "minutes"], ["run 1", "0.1235", "0.5"]]
+    assert rows(first) == known, "nothing differs yet"
+    assert log("a", {"images": 1200, "seed": 1}, accuracy=0.123456) == first
+    log("b", {}, accuracy=1)
+    weights = {"class_weight": {"0": 2.0}}
+    second = log("a", {"images": 1200, "seed": 2} | weights, epochs=4, accuracy=0.5)
     assert rows(second) == [
-        ["epochs", "seed", "new", "accuracy"],
-        ["run 1", "3", "1", "0.1235"],
-        ["run 2", "4", "x", "0.5"],
+        ["epochs", "seed", "accuracy", "minutes"],
+        ["run 1", "3", "1", "0.1235", "0.5"],
+        ["run 2", "4", "2", "0.5", "0.5"],
     ]
-    log = tmp_path / "runs" / "log.jsonl"
-    log.write_text(log.read_text().replace("99}", "99") + "damaged\n[]\n1\n")
-    reference = {"experiment": "a", "settings": {"images": 25000}, "scores": {"accuracy": 0.6}}
-    (tmp_path / "reference.jsonl").write_text(json.dumps(reference))
-    third = rows(runs.log_run("a", {"images": 1300}, most=1, accuracy=0.7))
-    assert third[0] == ["images", "accuracy"]
-    assert third[1:] == [["reference", "25,000", "0.6"], ["run 3", "1,300", "0.7"]]
+    file = tmp_path / "runs" / "log.jsonl"
+    file.write_text(file.read_text().replace('"b"', '"b') + "damaged\n[]\n1\n")
+    known = {"experiment": "a", "settings": {"images": 25000}, "scores": {"accuracy": 0.6}}
+    (tmp_path / "reference.jsonl").write_text(json.dumps(known))
+    third = rows(log("a", {"images": 1300}, most=1, accuracy=0.7))
+    assert third[0] == ["images", "accuracy", "minutes"]
+    assert third[1:] == [["reference", "25,000", "0.6"], ["run 3", "1,300", "0.7", "0.5"]]
+    # two runs that differ in class weights alone do not look the same
+    log("c", {"class_weight": {"0": 1.0}}, accuracy=0.5)
+    assert rows(log("c", weights, accuracy=0.5))[0][0] == "class_weight"
 
 
 def test_a_log_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(training, "RUNS", tmp_path / "file" / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "file" / "runs")
     (tmp_path / "file").write_text("in the way")
-    assert "run 1" in runs.log_run("a", {}, accuracy=0.5)
+    assert "run 1" in log("a", {}, accuracy=0.5)
+
+
+def test_other_settings_have_another_file():
+    first = runs.run_file("cnn", {"rate": 0.1, "seed": 1})
+    assert first == runs.run_file("cnn", {"seed": 1, "rate": 0.1})
+    assert first.parent == runs.RUNS and first.name.startswith("cnn-")
+    assert first != runs.run_file("cnn", {"rate": 0.2, "seed": 1})
+
+
+def test_a_relative_place_for_runs_is_one_folder_wherever_one_stands(tmp_path):
+    code = "import helpers; print(helpers.RUNS)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TUTORIAL_RUNS": "mine"}
+    for folder in (tmp_path, ROOT):
+        shown = subprocess.check_output(
+            [sys.executable, "-c", code], cwd=folder, env=environment, text=True
+        )
+        assert Path(shown.strip()) == ROOT / "mine"

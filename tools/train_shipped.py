@@ -3,15 +3,15 @@
 The recipe of lesson 7, for 114 epochs: some two and a half hours on two cores, reckoned from its
 parts. A teacher comes first, a network of the same kind, trained for fewer epochs; then the
 network itself learns from the labels and, in equal parts, from the teacher's answers. Only
-training images are used, and a tenth of those is kept aside. After every epoch the state is saved
-in runs/, and the same command goes on from there.
+training images are used, and a tenth of those is kept aside. After every epoch a checkpoint is
+written in runs/, and the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,8 +20,9 @@ sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requir
 from fetch.loading import load, load_dataset
 from helpers import RUNS, TutorialError
 from helpers.data import clean_split
-from helpers.models import describe, load_model, save_model
+from helpers.models import describe, load_model
 from helpers.recipe import SHIPPED, Recipe, teacher_probabilities, train_recipe
+from helpers.training import save_trained
 
 TEACHER = replace(SHIPPED, epochs=46, small=28, decay=14, mixup=0.0, teacher=0.0)
 
@@ -49,33 +50,29 @@ def main() -> None:
         raise TutorialError("--epochs must be 1 or more.")
 
     data = load(options.data) if options.data else load_dataset()
-    learn, check = clean_split(data.train)
+    learn, validation = clean_split(data.train)
     n_classes = len(data.classes)
-    kept = RUNS / "shipped_teacher.keras"
-    if options.teacher or kept.exists():
-        teacher, _ = load_model(options.teacher or kept)
+    if options.teacher:
+        teacher, _ = load_model(options.teacher)
     else:
         print("The teacher:")
         recipe = shortened(TEACHER, max(1, round(options.epochs * TEACHER.epochs / SHIPPED.epochs)))
-        state = RUNS / "shipped_teacher.npz"
-        teacher, _ = train_recipe(recipe, learn, check, n_classes, state=state)
-        teacher.save(kept)
-        state.unlink()
-    recipe, state = shortened(SHIPPED, options.epochs), RUNS / "shipped.npz"
+        place = RUNS / "shipped_teacher.keras"
+        teacher, _ = train_recipe(recipe, learn, validation, n_classes, output=place)
     soft = teacher_probabilities(teacher, learn.images)
     print("The network:")
-    model, history = train_recipe(recipe, learn, check, n_classes, state=state, teacher=soft)
-    accuracy, loss = (history.log[f"val_{name}"][-1] for name in ("accuracy", "loss"))
-    about = {
-        "settings": {"script": Path(__file__).name, "images": len(learn), **asdict(recipe)},
-        "epochs": recipe.epochs,
-        "validation": {"accuracy": accuracy, "loss": loss},
-        "history": asdict(history),
-    }
-    save_model(model, options.output, describe(data) | about)
-    state.unlink()
-    kept.unlink(missing_ok=True)
-    print(f"Saved {options.output}: {accuracy:.1%} on {len(check):,} images kept aside.")
+    model, history = train_recipe(
+        shortened(SHIPPED, options.epochs),
+        learn,
+        validation,
+        n_classes,
+        output=options.output,
+        teacher=soft,
+    )
+    history = replace(history, settings={"script": Path(__file__).name} | history.settings)
+    save_trained(model, options.output, describe(data), history, kept=-1)
+    accuracy = history.log["val_accuracy"][-1]
+    print(f"Saved {options.output}: {accuracy:.1%} on {len(validation):,} images kept aside.")
 
 
 if __name__ == "__main__":
