@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requir
 from fetch.loading import load, load_dataset
 from fetch.toy_faces import write_toy_faces
 from helpers import BUILD, TutorialError, replacing
+from helpers.arguments import print_anything
 from helpers.data import Dataset
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """Return a parser of the options that every benchmark takes."""
+    """Return a parser of the options that every benchmark takes; print can write any letter."""
+    print_anything()
     made = argparse.ArgumentParser(description=doc.splitlines()[0])
     made.add_argument("--data", type=Path, help="a zip or folder (default: what dataset/ holds)")
     made.add_argument("--quick", action="store_true", help="seconds, to see that it works")

@@ -36,11 +36,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of its notes, only errors
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
-DATASET = ROOT / "dataset"
 MODELS = ROOT / "models"  # what the project ships
+# What pip has installed has no project around it; what you make then goes to a folder of yours.
+HOME = ROOT if (ROOT / "start.py").exists() else Path.home() / "emotion-detection"
+DATASET = HOME / "dataset"
 # What you train; ignored by git. A relative path counts from the project's folder.
-RUNS = ROOT / Path(os.environ.get("TUTORIAL_RUNS") or "runs").expanduser()
-BUILD = ROOT / "build"  # what can be made again, pages and unpacked archives; ignored by git
+RUNS = HOME / Path(os.environ.get("TUTORIAL_RUNS") or "runs").expanduser()
+BUILD = HOME / "build"  # what can be made again, pages and unpacked archives; ignored by git
 
 SEED = 42
 IMAGE_SIZE = 48  # pixels, both sides

@@ -351,3 +351,10 @@ def test_a_benchmark_goes_on_only_from_a_run_of_the_same_kind(
     assert report.earlier("x", about, tmp_path) == []
     (tmp_path / "x.json").write_text("not JSON")
     assert report.earlier("x", about, tmp_path) == []
+
+
+def test_letters_that_a_code_page_lacks_cost_no_report() -> None:
+    code = "import report; report.parser('A benchmark.'); print('48 × 48')"
+    env = dict(os.environ, PYTHONIOENCODING="cp1251")
+    done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, env=env, capture_output=True)
+    assert done.stdout.split() == [b"48", rb"\xd7", b"48"], done.stderr
