@@ -3,6 +3,7 @@
 sources    finds the images, unpacks or downloads them
 loading    reads them into memory
 toy_faces  draws faces where there are no photographs
+votes      looks up what ten people said of each picture of FER-2013
 imagenet   gets the weights of a network that has learnt from ImageNet
 """
 
