@@ -1053,7 +1053,7 @@ def _compare_adjusted(found, logs, prior, strength, trial: str) -> None:
 @exercise("validation chooses the epoch, and the best test score is only the best luck")
 def reported(answer) -> None:
     for name, validation, test in (
-        ("4 epochs", [0.50, 0.61, 0.66, 0.64], [0.52, 0.63, 0.60, 0.65]),
+        ("4 epochs", [0.50, 0.61, 0.66, 0.64], [0.52, 0.65, 0.60, 0.63]),
         ("3 epochs", [0.70, 0.60, 0.65], [0.58, 0.72, 0.66]),
         ("one epoch", [0.40], [0.30]),
     ):
