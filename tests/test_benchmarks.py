@@ -104,7 +104,8 @@ def test_our_ways_of_prediction_agree(result: Result) -> None:
         assert row["ms_for_one_face"]["median"] > 0
         assert row["faces_per_second_on_1_core"]["median"] > 0
         assert 0 <= row["accuracy"] <= 1
-    assert "A quick run leaves fer out." in found["notes"]
+        assert 0 <= row["macro_F1_by_vote"] <= 1
+    assert "A quick run leaves out the networks inside packages." in found["notes"]
 
 
 def test_faces_are_timed_and_counted(result: Result) -> None:
@@ -316,20 +317,40 @@ def test_a_learner_s_error_is_one_sentence() -> None:
     assert "/nowhere/at/all" in done.stderr.replace("\\", "/")
 
 
-def test_fer_that_cannot_be_installed_is_left_out(
+def test_packages_that_cannot_be_had_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import prediction
-
-    from helpers import TutorialError
+    import packages
 
     def no_network(words, **options):
         raise subprocess.CalledProcessError(1, words)
 
-    monkeypatch.setattr(prediction, "FER", tmp_path / "fer")
-    monkeypatch.setattr(prediction.subprocess, "run", no_network)
-    with pytest.raises(TutorialError, match="left out"):
-        prediction.fer_files()
+    monkeypatch.setattr(packages, "WHEELS", tmp_path / "wheels")
+    monkeypatch.setattr(packages, "TARBALL", tmp_path / "tarball")
+    monkeypatch.setattr(packages.subprocess, "run", no_network)
+    notes: list[str] = []
+    assert packages.available(notes) == []
+    assert len(notes) == 2 and all("left out" in note for note in notes)
+
+
+def test_weights_of_eight_bits_are_read_by_their_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import packages
+
+    entries = [
+        {"name": "a", "shape": [2, 1], "dtype": "float32"},
+        {"name": "b", "shape": [3], "dtype": "float32"},
+    ]
+    entries[1]["quantization"] = {"dtype": "uint8", "scale": 0.5, "min": -1.0}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps([{"weights": entries, "paths": ["a.bin"]}]))
+    data = np.float32([2.5, -1]).tobytes() + bytes([0, 2, 255])
+    (tmp_path / "a.bin").write_bytes(data)
+    monkeypatch.setattr(packages, "tarball", lambda: manifest)
+    found = packages.face_api_weights()
+    assert found["a"].tolist() == [[2.5], [-1]]
+    assert found["b"].tolist() == [-1, 0, 126.5]
 
 
 def test_a_benchmark_goes_on_only_from_a_run_of_the_same_kind(
