@@ -22,6 +22,7 @@ SCRIPTS = (
     "time_to_accuracy",
     "steps",
     "faces",
+    "photographs",
     "transfer",
 )
 Result = Callable[[str], tuple[dict, str]]  # from a script's name to its JSON and output
@@ -122,6 +123,30 @@ def test_faces_are_timed_and_counted(result: Result) -> None:
     (enlarged,) = [row for row in rows if row["what"] == "enlarged training images"]
     assert 0 <= enlarged["found"] <= 1
     assert all(0 <= row["same_answers"] <= 1 for row in rows if "same_answers" in row)
+
+
+def test_spoilt_photographs_are_found_and_scored(result: Result) -> None:
+    *networks, found = result("photographs")[0]["rows"]
+    assert networks
+    assert 0 < found["as it is"] <= 1
+    for row in networks:
+        assert 0 <= row["accuracy"] <= 1 and 0 <= row["macro_F1"] <= 1
+
+
+def test_a_crop_shows_what_lies_in_its_frame() -> None:
+    from photographs import SCENE, SIDE, compose, crop
+    from PIL import Image
+
+    scene = compose(
+        np.full((48, 48), 250, np.uint8), Image.new("RGB", SCENE), np.random.default_rng(1)
+    )
+    bright = np.argwhere(np.asarray(scene.convert("L")) > 200)
+    (top, left), (bottom, right) = bright.min(axis=0), bright.max(axis=0) + 1
+    assert SIDE - 20 <= right - left <= SIDE
+    inside = crop(scene, (left + 10, top + 10, right - 10, bottom - 10), 1, 0)
+    assert inside.shape == (bottom - top - 20, right - left - 20)
+    assert inside.min() > 200
+    assert crop(scene, (left, top, right, bottom), 1.5, 0.5)[0].max() < 50, "above lies the scene"
 
 
 def test_composed_pictures_hold_faces_where_they_say() -> None:
