@@ -6,21 +6,31 @@ import argparse
 import contextlib
 import json
 import sys
-from pathlib import Path
+
+from helpers import arguments
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the options. TensorFlow is imported later, so that --help is there at once."""
     parser = argparse.ArgumentParser(
         description="Score a saved model on test images: accuracy and, per class, precision, "
         "recall and F1; with and without the test images that are also in the training set.",
     )
     parser.add_argument(
-        "--model", type=Path, help="a .keras or .h5 file (default: the best that fits the images)"
+        "--model",
+        type=arguments.path,
+        help="a .keras or .h5 file (default: the best that fits the images)",
+    )
+    parser.add_argument(
+        "--classes",
+        type=arguments.class_names,
+        metavar="A,B,...",
+        help="what the model's outputs stand for, in their order, where no file beside it says so "
+        "(default: the classes of the images, in alphabetical order)",
     )
     parser.add_argument(
         "--data",
-        type=Path,
+        type=arguments.path,
         help="a zip, a folder with train/ and test/, or a folder of class folders, which are then "
         "all test images (default: what TUTORIAL_DATASET or dataset/ holds)",
     )
@@ -31,7 +41,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="all test images, or one half of FER-2013's (default: test)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON value, nothing else")
-    return parser.parse_args(arguments)
+    return parser.parse_args(argv)
 
 
 def relabel(dataset, classes: tuple[str, ...], model_name: str):
@@ -56,6 +66,35 @@ def relabel(dataset, classes: tuple[str, ...], model_name: str):
     return replace(dataset, classes=classes, train=train, test=test)
 
 
+def best_model(dataset):
+    """Return the path of the best model for these images. Raises TutorialError if there is none."""
+    from helpers import TutorialError, choose
+
+    if not (found := choose.candidates(dataset)):
+        raise TutorialError(
+            f"There is no model of {dataset.name} yet: train one with train_model.py, or name one "
+            "with --model."
+        )
+    return found[0].path
+
+
+def classes_of(info: dict, name: str, outputs: int, dataset) -> tuple[str, ...]:
+    """Return a model's classes, and say so where they are a guess or not those of the images."""
+    from helpers import FER_CLASSES
+
+    seen = info.get("data", {})
+    if seen and "toy" in (seen["kind"], dataset.kind) and seen["kind"] != dataset.kind:
+        print(f"Mind that {name} was trained on {seen['name']}, and this is {dataset.name}.")
+    if info.get("classes"):
+        return tuple(info["classes"])
+    classes = dataset.classes if len(dataset.classes) == outputs else FER_CLASSES
+    print(
+        f"{name} does not name its classes: taking them for {', '.join(classes)}, in this order; "
+        "name another with --classes."
+    )
+    return classes
+
+
 def run(options: argparse.Namespace) -> tuple[dict, str]:
     """Return the result for --json, and the same as text with intervals.
 
@@ -63,39 +102,24 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
         TutorialError: with a sentence for the user.
     """
     from fetch import loading, sources
-    from helpers import FER_CLASSES, TutorialError, choose, data, evaluation, fer2013, models
+    from helpers import data, evaluation, fer2013, models
 
-    if path := options.model:
-        model, info = models.load_model(path)  # before many images are loaded for nothing
+    path, loaded = options.model, None
+    if path:  # before many images are loaded for nothing
+        loaded = models.load_model(path, named=options.classes)
     source = sources.locate(options.data) if options.data else sources.prepare()
     print(source.message)
     dataset = loading.load(source, bare_as="test")
     print(dataset.verdict, *dataset.problems[:5], sep="\n")
-    if path is None:
-        if not (found := choose.candidates(dataset)):
-            raise TutorialError(
-                f"There is no model of {dataset.name} yet: train one with train_model.py, or name "
-                "one with --model."
-            )
-        path = found[0].path
-        model, info = models.load_model(path)
-    if not (classes := info.get("classes")):
-        same = len(dataset.classes) == model.output_shape[-1]
-        classes = dataset.classes if same else FER_CLASSES
-        print(f"{path.name} does not name its classes; taking them for {', '.join(classes)}.")
-    dataset = relabel(dataset, tuple(classes), path.name)
-    seen = info.get("data", {})
-    if seen and "toy" in (seen["kind"], dataset.kind) and seen["kind"] != dataset.kind:
-        print(f"Mind that {path.name} was trained on {seen['name']}, and this is {dataset.name}.")
-
+    path = path or best_model(dataset)
+    model, info = loaded or models.load_model(path, named=options.classes)
+    classes = classes_of(info, path.name, model.output_shape[-1], dataset)
+    dataset = relabel(dataset, classes, path.name)
     part = dataset.test if options.split == "test" else fer2013.halves(dataset.test)[options.split]
     print(f"Predicting {len(part):,} images with {path} ...")
     probabilities = evaluation.predict(model, part.images)
-    result = {
-        "split": options.split,
-        **evaluation.scores(part.labels, probabilities, dataset.classes),
-        "without_train_copies": None,
-    }
+    figures = evaluation.scores(part.labels, probabilities, dataset.classes)
+    result = {"split": options.split, **figures, "without_train_copies": None}
     title = f"{path.name} on {dataset.name}, {options.split}"
     text = table(title, part.labels, probabilities, dataset.classes)
     if len(dataset.train):
@@ -133,9 +157,10 @@ def table(title: str, labels, probabilities, classes: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Return 0, 1 after an error that the user can put right, or 130 after Ctrl-C."""
-    options, out = parse(arguments), sys.stdout
+    arguments.print_anything()
+    options, out = parse(argv), sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr):  # whatever Keras and others print
             from helpers import TutorialError

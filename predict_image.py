@@ -11,16 +11,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from helpers import arguments
 
-def expand(names: list[str]) -> list[Path]:
+
+def expand(names: list[Path]) -> list[Path]:
     """Return the files meant: a folder stands for its pictures, a pattern for what it matches.
 
-    Windows hands patterns such as *.jpg over as they are. What matches nothing is kept, so that
-    it is reported by name.
+    Windows hands patterns such as *.jpg over as they are; square brackets are none, as folders
+    may be called so. What matches nothing is kept, so that it is reported by name.
     """
     paths = []
-    for name in names:
-        path = Path(name)
+    for path in names:
         if path.is_dir():
             suffixes = Image.registered_extensions()
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
@@ -28,7 +29,8 @@ def expand(names: list[str]) -> list[Path]:
         elif path.exists():
             paths.append(path)
         else:
-            paths += [Path(match) for match in sorted(glob.glob(name))] or [path]  # noqa: PTH207
+            pattern = str(path).replace("[", "[[]")
+            paths += [Path(match) for match in sorted(glob.glob(pattern))] or [path]  # noqa: PTH207
     return paths
 
 
@@ -82,46 +84,76 @@ def describe(result: dict) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Return the options. TensorFlow is imported later, so that --help is there at once."""
     parser = argparse.ArgumentParser(
         description="Say which expression each face in a picture appears to show. A face shows an "
         "expression, not a feeling: for your own pictures, never to judge people.",
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, folder or pattern")
-    parser.add_argument("--model", type=Path, help="a .keras or .h5 file (default: the best found)")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        type=arguments.path,
+        metavar="IMAGE",
+        help="a picture, folder or pattern",
+    )
+    parser.add_argument(
+        "--model", type=arguments.path, help="a .keras or .h5 file (default: the best found)"
+    )
+    parser.add_argument(
+        "--classes",
+        type=arguments.class_names,
+        metavar="A,B,...",
+        help="what the model's outputs stand for, in their order, where no file beside it says so "
+        "(default: FER-2013's, in alphabetical order)",
+    )
     parser.add_argument(
         "--whole-image", action="store_true", help="take the whole picture for the face"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON value, nothing else")
-    options = parser.parse_args(arguments)
-    with contextlib.suppress(AttributeError):  # a file name may hold what a console cannot show
-        sys.stdout.reconfigure(errors="backslashreplace")
+    return parser.parse_args(argv)
 
-    # TensorFlow takes seconds to import, so --help and typing errors are answered before.
-    out = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
-        from helpers import FER_CLASSES, TutorialError, choose, faces, models
+
+def load(options: argparse.Namespace) -> tuple:
+    """Return the model and its classes, and say which it is.
+
+    Raises:
+        TutorialError: if there is none, or it is no model.
+    """
+    from helpers import FER_CLASSES, TutorialError, choose, faces, models
+
+    if not (path := options.model):
+        if not (found := choose.model_for_photographs()):
+            raise TutorialError(
+                "There is no trained network yet: run `python train_model.py` first."
+            )
+        path = found[0].path
+    model, info = models.load_model(path, FER_CLASSES, options.classes)
+    print(f"Network: {path}. {faces.caution(info)}".strip())
+    return model, info["classes"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Return 0, 1 if no file could be read, or 130 after Ctrl-C."""
+    arguments.print_anything()
+    options, out, results = parse(argv), sys.stdout, []
+    with contextlib.redirect_stdout(sys.stderr):  # whatever Keras and others print
+        from helpers import TutorialError
 
         try:
-            path = options.model
-            if path is None:
-                if not (models := choose.model_for_photographs()):
-                    raise TutorialError(
-                        "There is no trained network yet: run `python train_model.py` first."
-                    )
-                path = models[0].path
-            model, info = models.load_model(path, FER_CLASSES)
+            model, classes = load(options)
+            for file in expand(options.images):
+                results.append(predict_file(file, model, classes, options.whole_image))
+                if not options.json:
+                    print(describe(results[-1]), file=out, flush=True)
         except TutorialError as error:
             print(error, file=sys.stderr)
             if options.json:
                 print(json.dumps({"error": str(error)}), file=out)
             return 1
-        print(f"Network: {path}. {faces.caution(info)}".strip())
-        results = []
-        for file in expand(options.images):
-            results.append(predict_file(file, model, info["classes"], options.whole_image))
-            if not options.json:
-                print(describe(results[-1]), file=out, flush=True)
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            return 130
     if options.json:
         print(json.dumps(results, indent=2))
     return int(all("error" in result for result in results))

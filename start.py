@@ -42,7 +42,7 @@ LAB = (
 COMMANDS = {
     "lab": (LAB.split(), "requirements.txt", True),
     "app": (["app/serve.py"], "requirements.txt", False),
-    "test": (["-m", "pytest"], "requirements-dev.txt", True),
+    "test": (["-m", "pytest", "-n", "2"], "requirements-dev.txt", False),
     "run": (["tools/run_notebooks.py"], "requirements.txt", True),
     "pack": (["tools/pack_room.py"], "requirements.txt", True),
     "book": (["docs/book/build.py"], "requirements-dev.txt", False),
@@ -135,6 +135,8 @@ def install(requirements: str) -> None:
 
 
 def main() -> int:
+    for stream in (sys.stdout, sys.stderr):  # its code page may lack a letter of a folder's name
+        stream.reconfigure(errors="backslashreplace")
     python, bits = "{}.{}".format(*sys.version_info), 64 if sys.maxsize > 2**32 else 32
     system, machine, macos = platform.system(), platform.machine(), platform.mac_ver()[0]
     if refusal := unsupported(python, system, machine, bits, macos):
@@ -153,6 +155,8 @@ def main() -> int:
     install(requirements)
     # The variables of an activated environment, so that `!python` in a cell is its Python.
     env = dict(os.environ, VIRTUAL_ENV=str(VENV), JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1")
+    page = env.get("PYTHONIOENCODING", "").split(":")[0]
+    env["PYTHONIOENCODING"] = f"{page}:backslashreplace"
     env["PATH"] = os.pathsep.join([str(BIN), env.get("PATH", "")])
     env.pop("PYTHONHOME", None)
     code = call(PYTHON, "-m", "fetch", env=env) if data else 0

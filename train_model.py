@@ -57,11 +57,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> None:
     """Train, save, report. Raises TutorialError with a sentence for the user."""
-    from matplotlib.figure import Figure
-    from sklearn.metrics import classification_report
+    from sklearn.metrics import classification_report, confusion_matrix
 
     from fetch import loading
-    from helpers import augment, data, evaluation, models, networks, plots, sidecar_path, training
+    from helpers import augment, data, evaluation, models, networks, plots, training
 
     output = models.check_output(options.output)
     if options.data:
@@ -107,14 +106,12 @@ def run(options: argparse.Namespace) -> None:
         )
     )
     plots.style()
-    figure = Figure(figsize=(8, 7), layout="constrained")
     title = f"{output.name} on the test images of {dataset.name}"
-    plots.confusion_matrix(
-        figure.subplots(), dataset.test.labels, predicted, dataset.classes, title=title
-    )
+    counts = confusion_matrix(dataset.test.labels, predicted, labels=range(n_classes))
+    ax = plots.confusion_matrix(counts, dataset.classes, title=title)
     picture = output.with_name(f"{output.stem}_confusion_matrix.png")
-    figure.savefig(picture, dpi=120)
-    print(f"Saved {output}, {sidecar_path(output).name} and {picture.name}.")
+    ax.figure.savefig(picture, dpi=120)
+    print(f"Saved {output}, {models.sidecar_path(output).name} and {picture.name}.")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import helpers
-from helpers import SEED, TutorialError, read_sidecar, replacing
-from helpers.evaluation import _sides, predict
+from helpers import IMAGE_SIZE, SEED, TutorialError, replacing
+from helpers.evaluation import predict
+from helpers.models import read_sidecar
 
 if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
     import keras
@@ -45,7 +46,7 @@ def to_litert(model: keras.Model, kept: Path | None = None) -> Callable[[np.ndar
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 content = converter.convert()
             fast = functools.partial(slow, batch_size=64, run=_litert(content))
-        noise = np.random.default_rng(SEED).integers(0, 256, (8, *_sides(model)), np.uint8)
+        noise = np.random.default_rng(SEED).integers(0, 256, (8, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
         if not np.allclose(fast(noise), slow(noise), rtol=0, atol=0.1):
             return slow
         with suppress(OSError, TutorialError):  # a folder that is read-only

@@ -73,13 +73,14 @@ def result_figure(picture, found: Sequence[faces.Face], probabilities, classes) 
     figure = Figure(figsize=(10, max(3.4, 2.3 * rows)), layout="constrained")
     grid = figure.add_gridspec(rows, 3, width_ratios=(5, 2, 4))
     texts = [f"{number}: {classes[p.argmax()]}" for number, p in enumerate(probabilities, start=1)]
-    plots.faces_on_picture(figure.add_subplot(grid[:, 0]), picture, found, texts)
+    boxes = [face.box for face in found]
+    plots.faces_on_picture(picture, boxes, texts, ax=figure.add_subplot(grid[:, 0]))
     for row, (face, p) in enumerate(zip(found[:rows], probabilities, strict=False)):
         ax = figure.add_subplot(grid[row, 1])
         ax.imshow(face.crop, cmap="gray", vmin=0, vmax=255)
         ax.set(title=f"{row + 1}: at 48×48", xticks=(), yticks=())
         ax.spines[:].set_visible(False)
-        plots.probabilities(figure.add_subplot(grid[row, 2]), p, classes, title=texts[row])
+        plots.probabilities(p, classes, title=texts[row], ax=figure.add_subplot(grid[row, 2]))
     return figure
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
-import keras
+import requests
 
 from fetch.sources import STALL_SECONDS, reachable
-from helpers import TutorialError
-from helpers.networks import WEIGHTS
+from helpers import TutorialError, replacing
 
 IMAGENET = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"  # as Keras has it
 
 
 def imagenet_weights() -> Path:
@@ -22,19 +21,26 @@ def imagenet_weights() -> Path:
         TutorialError: if it is not there, and cannot be had within seconds.
     """
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    if (home / WEIGHTS).is_file():
-        return home / WEIGHTS
-    limit = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)  # Keras would wait for a silent server for ever
     try:
-        if not reachable(IMAGENET + WEIGHTS):
-            raise OSError("their server cannot be reached")
-        places = {"cache_dir": str(home.parent), "cache_subdir": home.name}
-        return Path(keras.utils.get_file(WEIGHTS, IMAGENET + WEIGHTS, **places))
+        if not (home / WEIGHTS).is_file():
+            _download(IMAGENET + WEIGHTS, home / WEIGHTS)
     except Exception as error:  # whatever it was, there is a lesson without it
         raise TutorialError(
             f"No pretrained weights ({error}): run this again with a network, or put {WEIGHTS} "
             f"into {home}."
         ) from None
-    finally:
-        socket.setdefaulttimeout(limit)
+    return home / WEIGHTS
+
+
+def _download(address: str, path: Path) -> None:
+    """Keras's own `get_file` would wait for a silent server for ever."""
+    if not reachable(address):
+        raise OSError("their server cannot be reached")
+    print(f"Downloading {path.name} ...")
+    answer = requests.get(address, timeout=STALL_SECONDS)
+    answer.raise_for_status()
+    if len(answer.content) < int(answer.headers.get("Content-Length", 0)):
+        raise OSError("the download was cut off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_bytes(answer.content)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
-import json
 import os
 import sys
 import threading
@@ -42,8 +41,6 @@ FER_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"
 
 # Okabe and Ito's palette, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#7F7F7F", "#0072B2", "#56B4E9")
-
-SUFFIXES = (".keras", ".h5")  # of a saved model
 
 PROFILES = ("quick", "standard", "full")
 
@@ -97,20 +94,6 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def sidecar_path(path: Path) -> Path:
-    """Return the path of a model's description: model.keras.json for model.keras."""
-    return Path(f"{path}.json")
-
-
-def read_sidecar(path: Path) -> dict:
-    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
-    try:
-        info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return info if isinstance(info, dict) else {}
 
 
 # TensorFlow reads these when it is first imported.

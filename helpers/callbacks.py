@@ -20,11 +20,8 @@ from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from helpers import (
-    TutorialError,
-    read_sidecar,
-    replacing,
-)
+from helpers import TutorialError, replacing
+from helpers.models import read_sidecar
 
 
 @dataclass
@@ -187,8 +184,10 @@ class LiveCurves(keras.callbacks.Callback):
         figure = Figure(figsize=(10, 3.4), layout="constrained")
         for ax, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             if self.reference:
-                plots.learning_curves(ax, self.reference, metric, label="reference", colour="0.7")
-            plots.learning_curves(ax, self.log, metric, title=f"{self.title} {metric}".strip())
+                plots.learning_curves(
+                    self.reference, metric, label="reference", colour="0.7", ax=ax
+                )
+            plots.learning_curves(self.log, metric, title=f"{self.title} {metric}".strip(), ax=ax)
         return figure
 
     def describe(self) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import helpers
-from helpers import SUFFIXES, TutorialError, read_sidecar
+from helpers import TutorialError
 from helpers.data import Dataset, grouped_split, subset
+from helpers.models import SUFFIXES, describe, load_model, read_sidecar
 
 if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
     import keras
@@ -48,16 +49,14 @@ def candidates(data: Dataset) -> list[ModelFile]:
     They have the same classes and were trained on the same data, or on another copy of FER-2013;
     a model of toy faces is never one for real faces, nor the other way round.
     """
-    fer = {"fer2013", "altered"}
-    return [
-        file
-        for file in model_for_photographs()
-        if file.info["classes"] == list(data.classes)
-        and (
-            file.info["data"].get("fingerprint") == data.fingerprint
-            or {file.info["data"].get("kind"), data.kind} <= fer
-        )
-    ]
+
+    def fits(file: ModelFile) -> bool:
+        seen = file.info["data"]
+        same = seen.get("fingerprint") == data.fingerprint
+        fer = {seen.get("kind"), data.kind} <= {"fer2013", "altered"}
+        return file.info["classes"] == list(data.classes) and (same or fer)
+
+    return list(filter(fits, model_for_photographs()))
 
 
 def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelFile]:
@@ -67,11 +66,8 @@ def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelF
         data: its classes and kind decide what fits.
         prefer: "yours" or "shipped": which comes first where there are both.
     """
-    from helpers.models import describe, load_model
-    from helpers.networks import build_cnn
-    from helpers.training import compile_model, train
-
     order = [prefer, "yours", "shipped", "stand-in"]
+    whose = {"yours": "your own", "shipped": "the shipped", "stand-in": "a quickly trained"}
     for file in sorted(candidates(data), key=lambda file: order.index(file.origin)):
         made_for = file.info.get("settings", {}).get("profile", helpers.profile())
         if file.origin == "stand-in" and made_for != helpers.profile():
@@ -81,13 +77,19 @@ def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelF
         except TutorialError as error:
             print(f"Left out: {error}")
             continue
-        whose = {"yours": "your own", "shipped": "the shipped", "stand-in": "a quickly trained"}
         seen = file.info["data"].get("name")
         print(f"Using {whose[file.origin]} model, {file.path.name} (trained on {seen}).")
         return model, file
+    return _stand_in(data)
+
+
+def _stand_in(data: Dataset) -> tuple[keras.Model, ModelFile]:
+    """Train a small network for a few epochs, and say so."""
+    from helpers.networks import build_cnn
+    from helpers.training import compile_model, train
 
     n, epochs = helpers.pick(quick=(1500, 3), standard=(12_000, 4), full=(12_000, 4))
-    learn, check = grouped_split(subset(data.train, n))
+    learn, validation = grouped_split(subset(data.train, n))
     print(
         f"There is no model of {data.name} yet: training a stand-in on {len(learn):,} images, "
         f"{helpers.pick(quick='seconds', standard='a minute or two', full='a minute or two')}. "
@@ -98,5 +100,5 @@ def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelF
     # Neither class weights nor augmentation: both need far more steps before they pay.
     model = compile_model(build_cnn(len(data.classes)), 3e-4)
     info = describe(data) | {"settings": {"profile": helpers.profile()}}
-    train(model, learn, check, epochs=epochs, output=path, info=info)
+    train(model, learn, validation, epochs=epochs, output=path, info=info)
     return model, ModelFile(path, read_sidecar(path), "stand-in")

@@ -1,4 +1,4 @@
-"""Networks on disk, each with a note beside it that says what it is."""
+"""Networks on disk, each with a note beside it, its sidecar, that says what it is."""
 
 from __future__ import annotations
 
@@ -10,23 +10,35 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
+from helpers import TutorialError, replacing
 
-from helpers import (
-    IMAGE_SIZE,
-    SUFFIXES,
-    TutorialError,
-    read_sidecar,
-    replacing,
-    sidecar_path,
-)
-from helpers.data import Dataset
+if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
+    import keras
+
+    from helpers.data import Dataset
+
+SUFFIXES = (".keras", ".h5")  # of a saved model
 
 # Keras would say of every .h5 file that its format is an old one, and TensorFlow of every second
 # network or size of image that it had to make a graph for it.
 for talkative in ("absl", "tensorflow"):
     logging.getLogger(talkative).setLevel(logging.ERROR)
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return the path of a model's description: model.keras.json for model.keras."""
+    return Path(f"{path}.json")
+
+
+def read_sidecar(path: Path) -> dict:
+    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
+    try:
+        info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 def check_output(path: Path) -> Path:
@@ -60,6 +72,8 @@ def save_model(model: keras.Model, path: Path, info: dict) -> None:
     Raises:
         TutorialError: if it cannot be written; the earlier one is still there then.
     """
+    import keras
+
     path = check_output(path)
     previous, sidecar = path.with_name(f"{path.stem}.previous{path.suffix}"), sidecar_path(path)
     if path.exists():
@@ -76,45 +90,60 @@ def save_model(model: keras.Model, path: Path, info: dict) -> None:
         partial.write_text(indented(info), encoding="utf-8")
 
 
-def load_model(path: Path, classes: Sequence[str] = ()) -> tuple[keras.Model, dict]:
-    """Return a model and what its sidecar says of it: {} without one.
+def load_model(
+    path: Path, classes: Sequence[str] = (), named: Sequence[str] | None = None
+) -> tuple[keras.Model, dict]:
+    """Return a model from (n, 48, 48, 1) to probabilities, and what its sidecar says of it.
+
+    One made elsewhere may take another size or three colours, or give no probabilities: it is
+    made to fit (`foreign.fitted`). Without a sidecar, {} is what there is to say.
 
     Args:
         path: a .keras or .h5 file; code in it is not run.
         classes: which to assume where no sidecar names them (a line on stderr says so).
+        named: those that the user names, in place of `classes`.
 
     Raises:
-        TutorialError: if it is not a model from (n, 48, 48, 1) to one probability per class.
+        TutorialError: if it is no such model, or its classes are others.
     """
+    import keras
+
+    from helpers import foreign
+
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise TutorialError(f"There is no model {path}: check the name, or train one first.")
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-        takes, gives = tuple(model.input_shape), tuple(model.output_shape)
     except Exception as error:  # Keras raises a dozen kinds
-        own = any(word in str(error) for word in ("safe_mode", "locate class", "Unknown layer"))
-        why = "it holds code of its own" if own else "perhaps damaged"
         raise TutorialError(
-            f"{path.name} is not a .keras or .h5 model that can be loaded ({why}): choose another."
+            f"{path.name} is not a .keras or .h5 model that can be loaded: "
+            f"{foreign.why_not(path, error)}."
         ) from None
-    fixed = [(a, b) for a, b in zip(takes[1:], (IMAGE_SIZE, IMAGE_SIZE, 1), strict=False) if a]
-    if len(takes) != 4 or len(gives) != 2 or any(a != b for a, b in fixed):
-        raise TutorialError(
-            f"{path.name} is a model from {takes} to {gives}, not from "
-            f"(None, {IMAGE_SIZE}, {IMAGE_SIZE}, 1) to one probability per class: choose another."
+    model = foreign.fitted(model, path.name)
+    return model, _with_classes(
+        read_sidecar(path), path.name, model.output_shape[1], classes, named
+    )
+
+
+def _with_classes(info: dict, name: str, k: int, classes: Sequence[str], named) -> dict:
+    """Return what a sidecar says, with the classes that it, the user or the caller names."""
+    own = info.get("classes")
+    if own and named and list(named) != own:
+        raise TutorialError(f"{name} names its classes, {', '.join(own)}: leave --classes out.")
+    if not own and (classes := named or classes):
+        info["classes"] = own = list(classes)
+        print(
+            f"{name} does not name its classes: taking them for {', '.join(own)}, in this order"
+            + ("." if named else "; the scripts take another with --classes."),
+            file=sys.stderr,
         )
-    info = read_sidecar(path)
-    if classes and not info.get("classes"):
-        info["classes"] = list(classes)
-        assumed = f"assuming the alphabetical {', '.join(classes)}."
-        print(f"{path.name} does not name its classes: {assumed}", file=sys.stderr)
-    if info.get("classes") and len(info["classes"]) != gives[1]:
+    if own and len(own) != k:
         raise TutorialError(
-            f"{path.name} gives {gives[1]} probabilities, but there are {len(info['classes'])} "
-            f"classes ({', '.join(info['classes'])}): choose a model that fits."
+            f"{name} gives {k} probabilities, but there are {len(own)} classes "
+            f"({', '.join(own)}): choose a model that fits, or name its own with --classes."
         )
-    return model, info
+    return info
 
 
 def describe(data: Dataset) -> dict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -11,15 +11,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from keras.initializers import GlorotUniform, HeNormal
 
 from helpers import IMAGE_SIZE, SEED, TutorialError
-
-WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"  # as Keras has it
 
 
 @cache
 def strategy() -> tf.distribute.Strategy:
-    """Return what spreads a training over all GPUs (or logical CPUs), if there are several."""
+    """Return Keras's way to train on all GPUs (or logical CPUs) at once, if there are several."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
         return tf.distribute.get_strategy()
@@ -43,32 +42,36 @@ def build_cnn(
     Returns:
         A model from float32 (n, 48, 48, 1), 0 to 1, to float32 (n, n_classes), rows that sum to 1.
     """
-    seeds = count(1000 * seed)  # no two layers draw the same numbers
-
-    def init() -> keras.initializers.Initializer:
-        return keras.initializers.GlorotUniform(seed=next(seeds))  # as Keras does by default
-
-    def drop(rate: float) -> Callable:
-        layer = layers.Dropout(rate, seed=next(seeds))
-        return layer if dropout else lambda x: x
-
+    wanted = {layers.BatchNormalization: batch_norm, layers.Dropout: dropout}
     with strategy().scope():
         inputs = x = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="face")
-        for filters, rate in ((32, 0.2), (64, 0.25), (128, 0.25)):
-            x = layers.Conv2D(
-                filters, 3, padding="same", activation="relu", kernel_initializer=init()
-            )(x)
-            # Half the running mean is new after 7 steps, not 69: short trainings validate properly.
-            x = layers.BatchNormalization(momentum=0.9)(x) if batch_norm else x
-            x = drop(rate)(layers.MaxPooling2D()(x))
-        x = layers.Flatten()(x)
-        for units, rate in ((512, 0.4), (256, 0.3)):
-            x = drop(rate)(layers.Dense(units, activation="relu", kernel_initializer=init())(x))
-        # float32 even where the learner has switched on mixed precision
-        outputs = layers.Dense(
-            n_classes, activation="softmax", kernel_initializer=init(), dtype="float32"
-        )(x)
-        return keras.Model(inputs, outputs, name="lesson_cnn")
+        for layer in _lesson_layers(n_classes, count(1000 * seed)):
+            if wanted.get(type(layer), True):
+                x = layer(x)
+        return keras.Model(inputs, x, name="lesson_cnn")
+
+
+def _lesson_layers(n_classes: int, seeds: Iterator[int]) -> Iterator[keras.Layer]:
+    """Yield the layers in order; each takes a seed of its own, so no two draw the same numbers."""
+    for filters, rate in ((32, 0.2), (64, 0.25), (128, 0.25)):
+        start, drop = GlorotUniform(next(seeds)), next(seeds)
+        yield layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer=start)
+        # Half the running mean is new after 7 steps, not 69: short trainings validate properly.
+        yield layers.BatchNormalization(momentum=0.9)
+        yield layers.MaxPooling2D()
+        yield layers.Dropout(rate, seed=drop)
+    yield layers.Flatten()
+    for units, rate in ((512, 0.4), (256, 0.3)):
+        drop, start = next(seeds), GlorotUniform(next(seeds))
+        yield layers.Dense(units, activation="relu", kernel_initializer=start)
+        yield layers.Dropout(rate, seed=drop)
+    yield _probabilities(n_classes, next(seeds))
+
+
+def _probabilities(n_classes: int, seed: int) -> keras.Layer:
+    """Return the last layer: float32 even where the learner has switched on mixed precision."""
+    start = GlorotUniform(seed)
+    return layers.Dense(n_classes, activation="softmax", kernel_initializer=start, dtype="float32")
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
@@ -99,7 +102,7 @@ def build_residual(
     n_classes: int,
     *,
     mean: float = 0.0,
-    deviation: float = 1.0,
+    std: float = 1.0,
     size: int | None = IMAGE_SIZE,
     fused: bool = False,
     seed: int = SEED,
@@ -113,7 +116,7 @@ def build_residual(
     Args:
         n_classes: how many probabilities come out.
         mean: of the training images, 0 to 1; subtracted inside the network.
-        deviation: of the training images, by which the network divides.
+        std: their standard deviation, by which the network divides.
         size: pixels of either side; None takes images of any size, with the same weights.
         fused: True trains faster, and must not be saved: it needs this module to be loaded.
         seed: of the initial weights and of dropout.
@@ -126,7 +129,7 @@ def build_residual(
     normalise = FusedBatchNormalization if fused else layers.BatchNormalization
 
     def convolve(x, filters: int, side: int = 3, **options):
-        init = keras.initializers.HeNormal(seed=next(seeds))
+        init = HeNormal(next(seeds))
         x = layers.Conv2D(filters, side, padding="same", use_bias=False, kernel_initializer=init)(x)
         return normalise(**options)(x)
 
@@ -139,16 +142,12 @@ def build_residual(
 
     with strategy().scope():
         inputs = keras.Input((size, size, 1), name="face")
-        x = layers.Normalization(mean=mean, variance=deviation**2)(inputs)
+        x = layers.Normalization(mean=mean, variance=std**2)(inputs)
         x = layers.ReLU()(convolve(x, 32))
         for filters in (64, 128, 256, 256):
             x = block(layers.MaxPooling2D()(x), filters)
         x = layers.Dropout(0.3, seed=next(seeds))(layers.GlobalAveragePooling2D()(x))
-        init = keras.initializers.GlorotUniform(seed=next(seeds))
-        outputs = layers.Dense(
-            n_classes, activation="softmax", kernel_initializer=init, dtype="float32"
-        )(x)
-        return keras.Model(inputs, outputs, name="emotion_cnn")
+        return keras.Model(inputs, _probabilities(n_classes, next(seeds))(x), name="emotion_cnn")
 
 
 def pretrained(side: int = 96, weights: Path | None = None) -> keras.Model:
@@ -156,7 +155,7 @@ def pretrained(side: int = 96, weights: Path | None = None) -> keras.Model:
 
     Args:
         side: pixels of either side; the network begins by enlarging the faces to it.
-        weights: what `imagenet_weights` gives; None leaves them random.
+        weights: the file that `fetch.imagenet` gets; None leaves them random.
 
     Returns:
         A model from float32 (n, 48, 48, 1), 0 to 1, to features, float32 (n, 1280).
@@ -181,12 +180,15 @@ def pretrained(side: int = 96, weights: Path | None = None) -> keras.Model:
 
 
 def features(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what gives, for uint8 crops (n, 48, 48), the last dense layer's input, (n, k) floats.
+    """Cut a network off below its last dense layer.
+
+    Returns:
+        A function from crops, uint8 (n, 48, 48), to that layer's input, float32 (n, k).
 
     Raises:
         TutorialError: if the network has no dense layer.
     """
-    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
     if not dense:
         raise TutorialError("This network does not end in a dense layer: choose another.")
     below = keras.Model(model.inputs, dense[-1].input)

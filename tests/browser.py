@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nbformat
 import psutil
 from conftest import ROOT
 from PIL import Image
@@ -31,6 +32,8 @@ SCREENSHOTS = BUILD / "screenshots"
 LAPTOP = {"width": 1366, "height": 768}
 MINUTE = 60_000  # ms
 TOKEN = "only-for-the-tests"
+NOBODY = "http://127.0.0.1:9"  # answers there: as a proxy, it keeps a kernel off the network
+OPENED = [path.stem for path in sorted((ROOT / "notebooks").glob("0[1-6]_*.ipynb"))]  # in Chromium
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -237,6 +240,13 @@ class Lesson:
             timeout=limit,
         )
         self.wait_until_idle()
+
+    def saved(self) -> nbformat.NotebookNode:
+        """Save the notebook, and return the file with its outputs."""
+        self.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        server = self.page.evaluate("location.origin")
+        file = call(f"{server}/api/contents/notebooks/{self.stem}.ipynb")
+        return nbformat.from_dict(file["content"])
 
     def outputs(self) -> str:
         """Return all text below the code cells, widgets included."""

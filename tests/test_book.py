@@ -111,9 +111,12 @@ def test_all_lessons_are_in_it_each_with_its_exercises() -> None:
 
 
 def test_pages_around_the_lessons_are_taken_up_where_there_are_some(project: Path) -> None:
-    (project / "docs/instructors.md").write_text("# For instructors\n", "utf-8")
+    around = ["README.md", "docs/data.md", "docs/instructors.md", "app/README.md"]
+    for name in around:
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("# A page\n", "utf-8")
     names = files(contents(project))
-    assert names == [f"notebooks/{CONTENTS}", "notebooks/01_look.ipynb", "docs/instructors.md"]
+    assert names == [f"notebooks/{CONTENTS}", "notebooks/01_look.ipynb", *around]
 
 
 def test_links_lead_to_pages_and_files_and_nowhere_else(project: Path) -> None:

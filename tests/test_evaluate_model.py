@@ -52,7 +52,7 @@ def make_model(path, classes=CLASSES, kind="own", fingerprint="0", accuracy=0.9,
     }
     models.save_model(model, path, info)
     if not sidecar:
-        helpers.sidecar_path(path).unlink()
+        models.sidecar_path(path).unlink()
     return path
 
 

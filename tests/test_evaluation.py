@@ -16,8 +16,8 @@ from sklearn import metrics
 import helpers
 from app import classifier
 from fetch.toy_faces import draw_faces
-from helpers import ROOT, TutorialError, evaluation, sidecar_path
-from helpers.models import load_model, save_model
+from helpers import ROOT, TutorialError, evaluation
+from helpers.models import load_model, save_model, sidecar_path
 from helpers.networks import build_cnn, build_residual
 
 CLASSES = ("cat", "dog", "owl")

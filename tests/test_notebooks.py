@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
-from conftest import ROOT
+from browser import NOBODY, OPENED
+from conftest import ROOT, find_chromium
 
 from tools.navigation import lessons
 from tools.run_notebooks import NotebookError, execute, kernel_environment, write_page
@@ -31,6 +31,10 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
 def streams(notebook: nbformat.NotebookNode, name: str) -> str:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "".join(output.text for output in outputs if output.get("name") == name)
@@ -45,13 +49,8 @@ def assert_is_tagged(cell: nbformat.NotebookNode) -> None:
             assert "widget" in tags(cell), f"{cell.id}: {cell.source}"
 
 
-def run_alone(path: Path, dataset: str, runs: Path) -> nbformat.NotebookNode:
-    """Execute a notebook as a learner would who opens it first of all."""
-    before = path.read_bytes()
-    changes = {"TUTORIAL_DATASET": dataset, "TUTORIAL_RUNS": str(runs), "TUTORIAL_PROFILE": "quick"}
-    changes["HTTPS_PROXY"] = "http://127.0.0.1:9"  # nobody answers there: no network
-    notebook = execute(path, kernel_environment(**changes))
-    assert path.read_bytes() == before
+def assert_that_it_ran(notebook: nbformat.NotebookNode, number: str, shown: str) -> None:
+    """All cells ran, say which images they were shown, and complain of nothing."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     assert code
     assert all(cell.execution_count for cell in code), "a cell was left out"
@@ -59,21 +58,39 @@ def run_alone(path: Path, dataset: str, runs: Path) -> nbformat.NotebookNode:
         assert_is_tagged(cell)
     errors = streams(notebook, "stderr")
     assert len(errors.splitlines()) <= STDERR_LINES, errors
-    return notebook
+    if number not in ("02", "06"):  # they show portraits, and need no data set
+        assert shown in streams(notebook, "stdout"), "it does not say what it was shown"
 
 
-@pytest.mark.notebook
-@each_lesson
-def test_runs_alone_on_toy_faces(path: Path, tmp_path: Path) -> None:
-    said = streams(run_alone(path, "toy", tmp_path), "stdout")
-    if path.stem[:2] not in ("02", "06"):  # they show portraits, and need no data set
-        assert "toy faces" in said, "it does not say what it was shown"
+def run_alone(path: Path, dataset: Path, shown: str, **variables: str) -> None:
+    """Execute a notebook as a learner would who opens it first of all."""
+    before = path.read_bytes()
+    variables |= {"TUTORIAL_PROFILE": "quick", "HTTPS_PROXY": NOBODY}
+    env = kernel_environment(TUTORIAL_DATASET=str(dataset)) | variables
+    assert_that_it_ran(execute(path, env), path.stem[:2], shown)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.notebook
 @each_lesson
 def test_runs_alone_on_fer2013(path: Path, tmp_path: Path, fer2013_zip: Path) -> None:
-    run_alone(path, str(fer2013_zip), tmp_path)
+    run_alone(path, fer2013_zip, "FER-2013", TUTORIAL_RUNS=str(tmp_path))
+
+
+@pytest.mark.notebook
+@each_lesson
+def test_runs_alone_on_toy_faces_beside_an_installed_project(
+    path: Path, tmp_path: Path, toy_folder: Path, installed: Path
+) -> None:
+    """As in a hosted notebook: what it trains goes to a folder of the user's."""
+    if path.stem in OPENED and find_chromium():
+        pytest.skip("test_browser.py runs it on them, and sees the same")
+    copy = Path(shutil.copy(path, tmp_path))
+    before = files(installed)
+    places = {"PYTHONPATH": str(installed), "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    run_alone(copy, toy_folder, "toy faces", TUTORIAL_RUNS="", **places)
+    assert files(installed) == before
+    assert {found.name for found in tmp_path.iterdir()} >= {path.name, "emotion-detection"}
 
 
 @each_notebook
@@ -216,44 +233,3 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     with pytest.raises(OSError, match="No space"):
         write_page(nbformat.v4.new_notebook(), "01", tmp_path)
     assert page.read_text() == "the old page"
-
-
-def defined_in(stem: str, name: str) -> Callable:
-    """Return a function as the cell of a lesson defines it."""
-    notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
-    (source,) = (cell.source for cell in notebook.cells if f"def {name}(" in cell.source)
-    names: dict = {"np": np}
-    exec(source, names)
-    return names[name]
-
-
-@pytest.mark.parametrize("average", [True, False])
-def test_class_map_follows_the_gradient_of_the_network(average: bool) -> None:
-    import keras
-
-    class_map = defined_in("06_classify_with_widgets", "class_map")
-    keras.utils.set_random_seed(1)
-    inputs = keras.Input((12, 12, 1))
-    maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)
-    outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(maps))
-    model = keras.Model(inputs, outputs)
-    crop = np.random.default_rng(1).integers(0, 256, (12, 12), dtype=np.uint8)
-    found = class_map(model, crop, 2, side=5, average=average)
-
-    features = keras.Model(inputs, maps)(crop[None, ..., None] / np.float32(255)).numpy()[0]
-    weights, bias = (value.astype(float) for value in model.layers[-1].get_weights())
-
-    def probability(features: np.ndarray) -> float:
-        logits = features.ravel() @ weights + bias
-        return np.exp(logits[2]) / np.exp(logits).sum()
-
-    gradient = np.zeros(features.shape)
-    for place in np.ndindex(features.shape):
-        step = np.zeros(features.shape)
-        step[place] = 1e-4
-        gradient[place] = (probability(features + step) - probability(features - step)) / 2e-4
-    if average:
-        gradient = gradient.mean(axis=(0, 1), keepdims=True)
-    expected = np.maximum((features * gradient).sum(axis=-1), 0)
-    assert expected.max() > 0
-    np.testing.assert_allclose(found, expected, atol=1e-5)

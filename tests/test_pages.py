@@ -11,25 +11,29 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from test_structure import ROOMS
 
 import evaluate_model
 import train_model
 
-PAGES = ("README.md", "docs/instructors.md", "docs/troubleshooting.md", "CONTRIBUTING.md")
-CARDS = ("app/README.md", "dataset/README.md", "models/README.md")
+PAGES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/*.md"))]
+CARDS = ("CONTRIBUTING.md", "app/README.md", "dataset/README.md", "models/README.md")
 README = (ROOT / "README.md").read_text("utf-8")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(text: str) -> set[str]:
     """Return what GitHub calls the headings of a page in links."""
-    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", without_code(text), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *CARDS])
+@pytest.mark.parametrize("page", ["README.md", *PAGES, *CARDS])
 def test_every_link_leads_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text("utf-8")
+    text = without_code((ROOT / page).read_text("utf-8"))
     for place in re.findall(r"\]\(([^)\s]+)\)", text):
         if place.startswith("https://"):
             continue
@@ -41,21 +45,21 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 
 def test_the_readme_leads_to_every_page() -> None:
-    for page in (*PAGES[1:], *CARDS, "LICENSE", "CITATION.cff"):
+    for page in (*PAGES, *CARDS, "LICENSE", "CITATION.cff"):
         assert f"]({page}" in README
 
 
 def said() -> list[str]:
     """Return every text in the code, with … for what is filled in when it is printed."""
     found = []
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("helpers/*.py")]:
+    for path in (path for room in (".", *ROOMS) for path in (ROOT / room).glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = (part.value for part in node.values)
                 found.append("".join(part if isinstance(part, str) else "…" for part in parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
-    for path in ROOT.glob("helpers/*.js"):
+    for path in ROOT.glob("app/*.js"):
         joined = re.sub(r'["`] \+\s*["`]', "", path.read_text("utf-8"))
         found.append(re.sub(r"\$\{.*?\}", "…", joined))
     return found
@@ -70,7 +74,7 @@ def test_the_headings_of_troubleshooting_are_what_the_code_says() -> None:
     assert missing == [], "not said like that any more"
 
 
-ROW = re.compile(r"\(notebooks/(\d\d_\w+)\.ipynb\)[^|]*\|(?:[^|]*\|)??\s*(\d+) \| ([^|]+?) \|")
+ROW = re.compile(r"\([./]*notebooks/(\d\d_\w+)\.ipynb\)[^|]*\|(?:[^|]*\|)??\s*(\d+) \| ([^|]+?) \|")
 
 
 def test_instructors_are_told_the_minutes_of_the_table() -> None:
@@ -82,14 +86,15 @@ def test_instructors_are_told_the_minutes_of_the_table() -> None:
 
 
 def example(heading: str) -> tuple[str, list[str]]:
-    """Return the Python of a section of the README, and its lines to be typed."""
-    section = README.split(f"\n### {heading}\n")[1].split("\n## ")[0]
+    """Return the Python of a section about the data, and its lines to be typed."""
+    text = (ROOT / "docs" / "data.md").read_text("utf-8")
+    section = re.split(rf"^##+ {heading}$", text, flags=re.MULTILINE)[1].split("\n## ")[0]
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
     (script,) = (text for language, text in blocks if language == "python")
     return script, [line for language, text in blocks if not language for line in text.splitlines()]
 
 
-def test_classes_of_your_own_are_learnt_as_the_readme_has_it(
+def test_classes_of_your_own_are_learnt_as_the_page_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     script, typed = example("Bring your own")
@@ -117,8 +122,9 @@ def test_classes_of_your_own_are_learnt_as_the_readme_has_it(
 def test_the_citation_agrees_with_what_it_cites() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "history.md").read_text("utf-8")
     (author,) = cited["authors"]
-    bibtex = dict(re.findall(r"^  (\w+) += \{+(.*?)\}+,?$", README, flags=re.MULTILINE))
+    bibtex = dict(re.findall(r"^  (\w+) += \{+(.*?)\}+,?$", page, flags=re.MULTILINE))
     assert cited["title"] == bibtex["title"] == README.splitlines()[0].removeprefix("# ")
     assert cited["version"] == bibtex["version"] == project["version"]
     assert author["name"] == bibtex["author"]

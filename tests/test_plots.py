@@ -104,7 +104,7 @@ def test_style_sets_the_look_once_for_all():
 
 def test_image_grid_puts_every_picture_in_its_tile(ax):
     images = np.stack([np.full((10, 10), 20 * n, np.uint8) for n in range(5)])
-    plots.image_grid(ax, images, columns=3)
+    plots.image_grid(images, columns=3, ax=ax)
     (mosaic,) = ax.get_images()
     canvas = np.asarray(mosaic.get_array())
     assert canvas.shape == (21, 32)  # two rows and three columns of 10, gaps of 1
@@ -120,7 +120,7 @@ def test_image_grid_takes_both_ranges(ax):
     canvases = []
     for images in (grey, grey / np.float32(255), grey.astype(np.float32)):
         ax.clear()
-        plots.image_grid(ax, images)
+        plots.image_grid(images, ax=ax)
         canvases.append(np.asarray(ax.get_images()[0].get_array(), int))
     assert (canvases[0] == grey[0]).all()
     assert ax.get_images()[0].get_clim() == (0, 255)  # not stretched to the picture's own range
@@ -130,7 +130,7 @@ def test_image_grid_takes_both_ranges(ax):
 
 def test_image_grid_captions_stand_under_their_tiles_and_apart(ax):
     captions = [f"{name} → surprise" for name in (*FER_CLASSES, *FER_CLASSES)]
-    plots.image_grid(ax, np.zeros((14, 48, 48), np.uint8), captions, columns=7)
+    plots.image_grid(np.zeros((14, 48, 48), np.uint8), captions, columns=7, ax=ax)
     assert texts(ax) == captions
     ax.figure.canvas.draw()
     assert overlapping(boxes(ax.texts, ax)) == []
@@ -142,7 +142,7 @@ def test_image_grid_captions_stand_under_their_tiles_and_apart(ax):
 
 def test_class_balance_bars_are_as_long_as_the_counts(ax):
     parts = {"train": np.array([0, 0, 0, 1, 2]), "test": np.array([1, 1])}
-    plots.class_balance(ax, parts, CLASSES)
+    plots.class_balance(parts, CLASSES, ax=ax)
     train, test = ax.containers[:2]
     assert [bar.get_width() for bar in train] == [3, 1, 1]
     assert [bar.get_width() for bar in test] == [0, 2, 0]
@@ -167,7 +167,7 @@ def log(epochs):
 
 
 def test_learning_curves_start_at_epoch_1_and_differ_in_dashes(ax):
-    plots.learning_curves(ax, log(6), "accuracy")
+    plots.learning_curves(log(6), "accuracy", ax=ax)
     training, validation = ax.lines
     assert training.get_xdata().tolist() == validation.get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
     assert training.get_ydata().tolist() == log(6)["accuracy"]
@@ -179,8 +179,8 @@ def test_learning_curves_start_at_epoch_1_and_differ_in_dashes(ax):
 
 
 def test_learning_curves_of_two_runs_differ_in_marker_and_name(ax):
-    plots.learning_curves(ax, log(6), label="bare", title="Watch the gap")
-    plots.learning_curves(ax, log(9), label="dropout", colour="0.7")
+    plots.learning_curves(log(6), label="bare", title="Watch the gap", ax=ax)
+    plots.learning_curves(log(9), label="dropout", colour="0.7", ax=ax)
     markers = [line.get_marker() for line in ax.lines]
     assert markers[0] == markers[1] != markers[2] == markers[3]
     assert [line.get_color() for line in ax.lines][2:] == ["0.7", "0.7"]
@@ -191,10 +191,10 @@ def test_learning_curves_of_two_runs_differ_in_marker_and_name(ax):
 
 
 def test_learning_curves_without_validation_or_epochs(ax):
-    plots.learning_curves(ax, {"loss": [1.0, np.nan, 0.5]})
+    plots.learning_curves({"loss": [1.0, np.nan, 0.5]}, ax=ax)
     assert [len(line.get_xdata()) for line in ax.lines] == [3, 0]
     ax.clear()
-    plots.learning_curves(ax, {})
+    plots.learning_curves({}, ax=ax)
     assert [len(line.get_xdata()) for line in ax.lines] == [0, 0]
 
 
@@ -208,7 +208,7 @@ def test_event_texts_stand_at_their_epochs_without_overlap(ax, metric):
         (14, "stopped"),
         (14, "best weights"),
     ]
-    plots.learning_curves(ax, log(14), metric, events)
+    plots.learning_curves(log(14), metric, events, ax=ax)
     lines = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
     assert sorted(lines) == sorted(epoch for epoch, _ in events)
     assert Counter(texts(ax)) == Counter(text for _, text in events)
@@ -224,7 +224,7 @@ LABELS, ANSWERS = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
 
 
 def test_confusion_matrix_counts_true_classes_in_rows(ax):
-    plots.confusion_matrix(ax, LABELS, ANSWERS, CLASSES)
+    plots.confusion_matrix(LABELS, ANSWERS, CLASSES, ax=ax)
     assert texts(ax) == ["2", "1", "0", "0", "1", "1", "0", "0", "1"]
     assert [t.get_text() for t in ax.get_xticklabels()] == list(CLASSES)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["angry (3)", "happy (2)", "owl (1)"]
@@ -233,7 +233,7 @@ def test_confusion_matrix_counts_true_classes_in_rows(ax):
 
 
 def test_confusion_matrix_in_percent_of_each_row(ax):
-    plots.confusion_matrix(ax, LABELS, ANSWERS, (*CLASSES, "none"), normalize=True)
+    plots.confusion_matrix(LABELS, ANSWERS, (*CLASSES, "none"), normalize=True, ax=ax)
     rows = [texts(ax)[i : i + 4] for i in range(0, 16, 4)]
     assert rows[0] == ["67", "33", "0", "0"] and rows[1] == ["0", "50", "50", "0"]
     assert rows[3] == ["0"] * 4
@@ -241,13 +241,13 @@ def test_confusion_matrix_in_percent_of_each_row(ax):
 
 
 def test_confusion_matrix_writes_large_counts_with_a_comma(ax):
-    plots.confusion_matrix(ax, np.zeros(1234, int), np.zeros(1234, int), CLASSES)
+    plots.confusion_matrix(np.zeros(1234, int), np.zeros(1234, int), CLASSES, ax=ax)
     assert texts(ax)[0] == "1,234"
 
 
 def test_per_class_dots_and_intervals(ax):
     recall, ends = np.array([0.2, 0.8, np.nan]), np.array([[0.1, 0.7, 0.0], [0.3, 0.9, 0.0]])
-    plots.per_class(ax, {"recall": recall}, CLASSES, {"recall": ends}, "recall")
+    plots.per_class({"recall": recall}, CLASSES, {"recall": ends}, "recall", ax=ax)
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), recall)
     assert ax.lines[0].get_ydata().tolist() == [0, 1, 2]
     (bars,) = (c for c in ax.collections if isinstance(c, LineCollection))
@@ -259,7 +259,7 @@ def test_per_class_dots_and_intervals(ax):
 
 
 def test_per_class_series_differ_in_marker_and_place(ax):
-    plots.per_class(ax, {"a": np.full(3, 0.5), "b": np.array([0.2, 0, 0.1])}, CLASSES)
+    plots.per_class({"a": np.full(3, 0.5), "b": np.array([0.2, 0, 0.1])}, CLASSES, ax=ax)
     one, two = ax.lines[:2]
     assert one.get_marker() != two.get_marker()
     assert (one.get_ydata() < two.get_ydata()).all()
@@ -270,7 +270,7 @@ def test_reliability_dots_are_the_bins(ax):
     rng = np.random.default_rng(0)
     top = rng.uniform(0.5, 1, 300)
     found = calibration(rng.integers(0, 2, 300), np.stack([top, 1 - top], axis=1), bins=10)
-    plots.reliability(ax, found)
+    plots.reliability(found, ax=ax)
     (first,) = (c for c in ax.collections if isinstance(c, PathCollection))
     full = found.count > 0
     np.testing.assert_allclose(
@@ -282,7 +282,7 @@ def test_reliability_dots_are_the_bins(ax):
 
 
 def test_probabilities_are_bars_with_the_highest_in_bold(ax):
-    plots.probabilities(ax, np.array([0.25, 0.7, 0.05]), CLASSES)
+    plots.probabilities(np.array([0.25, 0.7, 0.05]), CLASSES, ax=ax)
     assert [bar.get_width() for bar in ax.patches] == [0.25, 0.7, 0.05]
     assert texts(ax) == ["25.0%", "70.0%", "5.0%"]
     assert [t.get_fontweight() == "bold" for t in ax.texts] == [False, True, False]
@@ -295,7 +295,7 @@ def test_probabilities_on_axes_that_share_their_labels(ax):
     ax.remove()
     axes = figure.subplots(1, 2, sharey=True)
     for one, p in zip(axes, ([0.1, 0.2, 0.7], [0.8, 0.1, 0.1]), strict=True):
-        plots.probabilities(one, np.array(p), CLASSES)
+        plots.probabilities(np.array(p), CLASSES, ax=one)
     assert all(one.yaxis_inverted() for one in axes)
     assert [[t.get_fontweight() == "bold" for t in one.texts].index(True) for one in axes] == [2, 0]
 
@@ -303,14 +303,14 @@ def test_probabilities_on_axes_that_share_their_labels(ax):
 def test_faces_get_a_box_and_a_text_each(ax):
     faces = [SimpleNamespace(box=(40, 30, 70, 80)), SimpleNamespace(box=(0, 2, 20, 22))]
     picture = Image.new("RGB", (120, 100), "grey")
-    plots.faces_on_picture(ax, picture, faces, ["happy", "sad"])
+    plots.faces_on_picture(picture, faces, ["happy", "sad"], ax=ax)
     drawn = {(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in ax.patches}
     assert drawn == {(40, 30, 30, 50), (0, 2, 20, 20)}
     assert texts(ax) == ["happy", "sad"]
     assert [t.xy for t in ax.texts] == [(40, 30), (0, 8)]  # no room above the second
     assert np.asarray(ax.get_images()[0].get_array()).shape == (100, 120, 3)
     with pytest.raises(ValueError, match=r"shorter|longer"):
-        plots.faces_on_picture(ax, picture, faces, ["one"])
+        plots.faces_on_picture(picture, faces, ["one"], ax=ax)
 
 
 def dense():
@@ -324,7 +324,7 @@ def test_architecture_of_the_lesson_is_drawn_to_scale_and_legible():
 
     figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    ax = architecture.draw_network(figure.subplots(), build_cnn(5))
+    ax = architecture.draw_network(build_cnn(5), ax=figure.subplots())
     figure.canvas.draw()
     bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
     assert bold == [
@@ -363,7 +363,7 @@ def test_architecture_gathers_a_deep_network_by_size(ax):
         x = layers.MaxPooling2D()(x)
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(3)(x))
-    architecture.draw_network(ax, model)
+    architecture.draw_network(model, ax=ax)
     bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
     assert bold == ["48 × 48 × 1", "24 × 24 × 8", "12 × 12 × 16", "6 × 6 × 32", "32", "3"]
     assert any(re.fullmatch(r"4\s× Conv2D 16, 3×3", text) for text in texts(ax))
@@ -378,4 +378,4 @@ def test_architecture_needs_the_input_shape(ax, shape):
 
     start = [keras.Input(shape)] if shape else []
     with pytest.raises(TutorialError, match=r"keras\.Input"):
-        architecture.draw_network(ax, keras.Sequential([*start, layers.Conv2D(2, 3)]))
+        architecture.draw_network(keras.Sequential([*start, layers.Conv2D(2, 3)]), ax=ax)

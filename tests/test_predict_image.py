@@ -25,7 +25,7 @@ def make_model(path, kind="fer2013", k=7, sidecar=True):
     info = {"classes": list(FER_CLASSES[:k]), "data": data, "validation": {"accuracy": 0.5}}
     models.save_model(model, path, info)
     if not sidecar:
-        helpers.sidecar_path(path).unlink()
+        models.sidecar_path(path).unlink()
     return path
 
 

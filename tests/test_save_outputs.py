@@ -5,21 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
-from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 from skimage.data import astronaut
 
-from helpers import TutorialError, data, training
+from fetch import loading
+from helpers import TutorialError, runs
 from tools import save_outputs
 from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs, set_aside
 
@@ -162,15 +159,15 @@ def test_a_notebook_that_is_too_large_is_refused() -> None:
         cleaned([shown(image_png=png(800))], "shareable")
 
 
-def test_outputs_of_toy_faces_are_not_saved(tmp_path: Path) -> None:
+def test_outputs_of_toy_faces_are_not_saved(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(loading, "load_dataset", lambda **_: SimpleNamespace(kind="toy"))
+    monkeypatch.setenv("TUTORIAL_PROFILE", "quick")  # to be put back
     path = tmp_path / "01_lesson.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("print(1)")]), path)
     before = path.read_bytes()
-    command = [sys.executable, str(ROOT / "tools" / "save_outputs.py"), str(path)]
-    env = dict(os.environ, TUTORIAL_DATASET="toy")
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.returncode == 1
-    assert "The outputs are to be of the true FER-2013, and this is toy" in done.stderr
+    assert save_outputs.main([str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "The outputs are to be of the true FER-2013, and this is toy" in said
     assert path.read_bytes() == before
 
 
@@ -188,9 +185,9 @@ def test_the_last_run_of_each_experiment_becomes_the_reference(tmp_path: Path) -
 
 @pytest.mark.notebook
 def test_outputs_are_saved_in_place(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(data, "load_dataset", lambda **_: SimpleNamespace(kind="fer2013"))
+    monkeypatch.setattr(loading, "load_dataset", lambda **_: SimpleNamespace(kind="fer2013"))
     monkeypatch.setattr(save_outputs, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(training, "REFERENCE_RUNS", tmp_path / "reference.jsonl")
+    monkeypatch.setattr(runs, "REFERENCE_RUNS", tmp_path / "reference.jsonl")
     (tmp_path / "runs").mkdir()
     log = tmp_path / "runs" / "log.jsonl"
     log.write_text("mine")

@@ -33,15 +33,14 @@ def bare_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path, bare_venv: Path) -> Path:
     """A project of two files: start.py installs one empty package, without a network."""
     folder = tmp_path / "a project"
-    (folder / "helpers").mkdir(parents=True)
-    (folder / "helpers" / "__init__.py").touch()
-    (folder / "helpers" / "sources.py").write_text("print('data ready')")
+    (folder / "fetch").mkdir(parents=True)
+    (folder / "fetch" / "__main__.py").write_text("print('data ready')")
     (folder / "tools").mkdir()
     (folder / "tools" / "run_notebooks.py").write_text(
         "import os, sys\nprint(sys.argv[1:], sys.prefix, os.environ['VIRTUAL_ENV'])\nsys.exit(7)"
     )
     for module in ("app/serve.py", "docs/book/build.py", "jupyterlab.py"):
-        (folder / module).parent.mkdir(exist_ok=True)
+        (folder / module).parent.mkdir(parents=True, exist_ok=True)
         (folder / module).write_text("import sys\nprint(sys.argv[1:])")
     (folder / "start.py").write_text(SOURCE, "utf-8")
     (folder / "pyproject.toml").touch()
@@ -62,9 +61,9 @@ def variables(**changes: str) -> dict[str, str]:
 
 def run(folder: Path, *arguments: str, python: str = sys.executable, **changes: str):
     command = [python, str(folder / "start.py"), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=variables(**changes), timeout=120
-    )
+    env = variables(**changes)
+    page = env.get("PYTHONIOENCODING", "utf-8")
+    return subprocess.run(command, capture_output=True, encoding=page, env=env, timeout=120)
 
 
 GOOD = {"python": "3.12", "system": "Linux", "machine": "x86_64", "bits": 64}
@@ -263,10 +262,23 @@ def test_the_lab_is_told_port_and_browser(project: Path) -> None:
 
 
 def test_data_that_cannot_be_used_end_it(project: Path) -> None:
-    (project / "helpers" / "sources.py").write_text("import sys\nsys.exit('There is no such zip.')")
+    (project / "fetch" / "__main__.py").write_text("import sys\nsys.exit('There is no such zip.')")
     done = run(project, "run")
     assert done.returncode == 1
     assert done.stderr == "There is no such zip.\n"
+
+
+def test_letters_that_a_code_page_lacks_end_nothing(project: Path) -> None:
+    folder = project.rename(project.with_name("š я 日本"))
+    (folder / "fetch" / "__main__.py").write_text("print('48 × 48 日本, data ready')", "utf-8")
+    shutil.rmtree(folder / ".venv" / "lib", ignore_errors=True)  # so that its path is said
+    (folder / "requirements.txt").write_text("# nothing\n")
+    done = run(folder, "--prepare-only", PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0, done.stderr
+    assert "Making" in done.stdout and done.stdout.endswith(
+        r"48 × 48 \u65e5\u672c, data ready" + "\n"
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_warns_of_a_full_disk(monkeypatch, tmp_path, capsys) -> None:
@@ -298,7 +310,7 @@ def test_uv_is_used_where_it_is_on_the_path(monkeypatch, tmp_path, uv) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
 def test_ctrl_c_ends_it_in_one_line(project: Path) -> None:
-    (project / "helpers" / "sources.py").write_text(
+    (project / "fetch" / "__main__.py").write_text(
         "import time\nprint('working', flush=True)\n"
         "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(130)"
     )

@@ -12,8 +12,8 @@ from conftest import ROOT
 from PIL import Image
 
 from fetch.loading import load
-from helpers import TutorialError, sidecar_path
-from helpers.models import describe, save_model
+from helpers import TutorialError
+from helpers.models import describe, save_model, sidecar_path
 
 sys.path.append(str(ROOT / "tools"))
 import make_assets

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import train_model
-from helpers import ROOT, sidecar_path
+from helpers import ROOT
+from helpers.models import sidecar_path
 
 CLASSES = ("calm", "loud", "mild")
 

@@ -23,7 +23,7 @@ from score_shipped import file_hash, read_metrics, weakest
 from fetch.toy_faces import draw_faces
 from helpers import FER_CLASSES, MODELS, SEED, TutorialError, plots
 from helpers.callbacks import load_history
-from helpers.evaluation import Calibration, predict
+from helpers.evaluation import predict
 from helpers.faces import classify, find_faces, portraits
 from helpers.models import load_model
 
@@ -36,7 +36,6 @@ def head(figure: plt.Figure, title: str) -> None:
 
 def confusion_matrix(metrics: dict) -> plt.Figure:
     counts, classes = np.array(metrics["confusion"]), metrics["classes"]
-    labels, predicted = np.divmod(np.repeat(np.arange(counts.size), counts.ravel()), len(classes))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(share, 0)
     true, given = np.unravel_index(share.argmax(), share.shape)
@@ -45,7 +44,7 @@ def confusion_matrix(metrics: dict) -> plt.Figure:
         f"{share.max():.0%} of {classes[true]} taken for {classes[given]}"
     )
     figure, ax = plt.subplots(figsize=(6.7, 6))
-    plots.confusion_matrix(ax, labels, predicted, classes, normalize=True)
+    plots.confusion_matrix(counts, classes, normalize=True, ax=ax)
     head(figure, title)  # over the matrix alone it would be too long
     return figure
 
@@ -66,20 +65,19 @@ def learning_curves(model_file: Path) -> plt.Figure:
         "accuracy": f"{log['val_accuracy'][-1]:.1%} of the images kept aside right at the end",
     }
     for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-        plots.learning_curves(ax, log, metric, history.events, title=title)
+        plots.learning_curves(log, metric, history.events, title=title, ax=ax)
     return figure
 
 
 def reliability(metrics: dict) -> plt.Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10.4, 5.2))
-    errors = metrics["parts"]["test"]["single"]["expected_calibration_error"]
     names = {"before": "As trained", "after": f"Temperature {metrics['temperature']['value']:.2f}"}
     for ax, (when, name) in zip(axes, names.items(), strict=True):
         found = {k: np.array(v, float) for k, v in metrics["reliability"][when].items()}
         weights = found["count"] / found["count"].sum()
         sure, right = (np.nansum(weights * found[k]) for k in ("confidence", "accuracy"))
         title = f"{name}: {sure:.0%} sure, {right:.0%} right"
-        plots.reliability(ax, Calibration(**found, ece=errors[when]), title)
+        plots.reliability(**found, title=title, ax=ax)
     return figure
 
 
@@ -103,13 +101,13 @@ def per_class(metrics: dict) -> plt.Figure:
     size = metrics["parts"][part]["n"]
     figure, ax = plt.subplots(figsize=(9.2 if others else 7.4, 4.2))
     plots.per_class(
-        ax,
         {name: np.array(values, float) for name, values in series.items()},
         classes,
         spans,
         xlabel=f"recall, with its 95% interval ({size:,} images of the "
         f"{'private half of the ' if others else ''}test set)",
         title=f"Found least often: {a} ({rows[a]['recall']:.0%}) and {b} ({rows[b]['recall']:.0%})",
+        ax=ax,
     )
     ax.set_xlim(0, 1)
     return figure
@@ -138,7 +136,7 @@ def sample_predictions(model_file: Path, toy_model_file: Path | None) -> plt.Fig
         above.spines[:].set_visible(False)
         above.set(xticks=[], yticks=[])
         above.set_title(name, fontsize=10, loc="center", fontweight="normal")
-        plots.probabilities(below, given, about["classes"], title=" ")
+        plots.probabilities(given, about["classes"], title=" ", ax=below)
         best = given.argmax()
         below.set_title(f"looks {about['classes'][best]} ({given[best]:.0%})", fontsize=10)
         below.tick_params(labelsize=8)

@@ -17,22 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.metrics import confusion_matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
 from fetch.loading import load, load_dataset
-from helpers import (
-    MODELS,
-    TutorialError,
-    evaluation,
-    replacing,
-)
-from helpers.data import (
-    Dataset,
-    clean_split,
-    copies_of,
-)
+from helpers import MODELS, TutorialError, evaluation, replacing
+from helpers.data import Dataset, clean_split, copies_of
 from helpers.fer2013 import halves
 from helpers.models import indented, load_model
 
@@ -86,8 +78,8 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, classes, temperature:
     for row, span in zip(result["per_class"].values(), spans[2:], strict=True):
         row["recall_interval"] = span
     result["expected_calibration_error"] = {
-        "before": evaluation.calibration(labels, probabilities).ece,
-        "after": evaluation.calibration(labels, soften(probabilities, temperature)).ece,
+        "before": evaluation.calibration_error(labels, probabilities),
+        "after": evaluation.calibration_error(labels, soften(probabilities, temperature)),
     }
     return result
 
@@ -120,8 +112,8 @@ def bins(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """Return the bins of the reliability diagram as plain lists; None where one is empty."""
     found = evaluation.calibration(labels, probabilities)
     return {
-        name: [None if np.isnan(x) else x for x in getattr(found, name).tolist()]
-        for name in ("confidence", "accuracy", "count")
+        name: [None if np.isnan(x) else x for x in values.tolist()]
+        for name, values in zip(("confidence", "accuracy", "count"), found, strict=True)
     }
 
 
@@ -153,8 +145,8 @@ def evaluate(model, info: dict, data: Dataset) -> dict:
         | {"seconds": info.get("history", {}).get("seconds"), "machine": info.get("machine")},
         "temperature": temperature,
         "parts": parts,
-        "confusion": evaluation.confusion_counts(
-            test.labels, single.argmax(axis=1), len(classes)
+        "confusion": confusion_matrix(
+            test.labels, single.argmax(axis=1), labels=range(len(classes))
         ).tolist(),
         "reliability": {
             "before": bins(test.labels, single),

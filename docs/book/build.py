@@ -61,14 +61,14 @@ def contents(root: Path = ROOT) -> dict:
         below = {"sections": [entry(exercises, "Exercises")]} if exercises.is_file() else {}
         course.append(entry(path) | below)
     solutions = sorted((notebooks / "solutions").glob("*.ipynb"))
-    pages = ("README", "docs/instructors", "docs/troubleshooting", "CONTRIBUTING", "app/README")
-    around = [(root / f"{name}.md", "The project" if name == "README" else "") for name in pages]
-    around += [(root / folder / "README.md", "") for folder in ("dataset", "models")]
+    around = [root / "README.md", *sorted(root.glob("docs/*.md")), root / "CONTRIBUTING.md"]
+    around += [root / folder / "README.md" for folder in ("app", "dataset", "models")]
+    titles = {root / "README.md": "The project"}
     measured = sorted(root.glob("benchmarks/results/*.md"))
     parts = {
         "Lessons": course,
         "Solutions": [entry(path) for path in solutions],
-        "Around the lessons": [entry(path, title) for path, title in around if path.is_file()],
+        "Around the lessons": [entry(p, titles.get(p, "")) for p in around if p.is_file()],
         "Measured": [entry(path) for path in measured],
     }
     return {

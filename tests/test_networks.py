@@ -1,5 +1,6 @@
 """The network's shape and weights, and the affine transform against known answers."""
 
+import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -10,11 +11,10 @@ import tensorflow as tf
 
 from app.teach import own_classifier
 from fetch import imagenet
-from fetch.imagenet import imagenet_weights
+from fetch.imagenet import WEIGHTS, imagenet_weights
 from helpers import TutorialError
 from helpers.augment import affine, random_affine, random_strong
 from helpers.networks import (
-    WEIGHTS,
     FusedBatchNormalization,
     build_cnn,
     build_residual,
@@ -65,6 +65,14 @@ def test_same_seed_same_weights_with_or_without_extras():
         for a, b in zip(kernels, (w for w in bare.weights if w.name == "kernel"), strict=True)
     )
     assert not np.array_equal(kernels[0], other.weights[0])
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"), [(build_cnn, "e1d99d3918d61cd1"), (build_residual, "4c56a39b382afb0b")]
+)
+def test_weights_of_a_seed_are_those_that_measured_figures_began_with(build, expected):
+    weights = b"".join(np.ascontiguousarray(weight).tobytes() for weight in build(7).get_weights())
+    assert hashlib.sha256(weights).hexdigest()[:16] == expected
 
 
 def test_nothing_changes_without_a_transform(images):
@@ -205,7 +213,7 @@ def test_fused_normalisation_is_keras_normalisation(images):
 
 
 def test_residual_network_is_small_and_of_plain_layers():
-    model = build_residual(7, mean=0.5, deviation=0.25)
+    model = build_residual(7, mean=0.5, std=0.25)
     kinds = {type(layer).__name__ for layer in model.layers}
     assert model.name == "emotion_cnn" and "FusedBatchNormalization" not in kinds
     assert sum("Dense" in kind for kind in kinds) == 1 and "Flatten" not in kinds
@@ -221,7 +229,7 @@ def test_residual_network_takes_any_size_with_the_same_weights(images):
 
 
 def test_residual_network_normalises_its_input(images):
-    shifted = build_residual(3, mean=0.5, deviation=0.25)
+    shifted = build_residual(3, mean=0.5, std=0.25)
     plain = build_residual(3)
     np.testing.assert_allclose(shifted(images), plain((images - 0.5) / 0.25), atol=1e-4)
 

@@ -1,0 +1,152 @@
+"""What lessons define in their cells and what helpers define are the same, number for number."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from lessons import defined, run
+from PIL import Image
+
+from helpers.augment import affine
+from helpers.faces import crop_face
+from helpers.networks import build_cnn
+from helpers.training import class_weights
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_lesson_2_s_matrix_is_the_helper_s_affine_map(rng):
+    matrix = defined("preview_augmentation", "matrix")
+    transform = defined("preview_augmentation", "transform", matrix=matrix)
+    images = rng.random((6, 48, 48, 1), dtype=np.float32)
+    angle, zoom = rng.uniform(-180, 180, 6), rng.uniform(0.5, 2, 6)
+    right, down = rng.uniform(-20, 20, (2, 6))
+    mirror = rng.random(6) < 0.5
+    ours = affine(images, angle, zoom, zoom, right / 48, down / 48, mirror)
+    for k in range(6):
+        forward = matrix(angle[k], zoom[k], right[k], down[k], mirror[k])
+        theirs = transform(images[k : k + 1], forward)
+        np.testing.assert_allclose(ours[k : k + 1], theirs, atol=1e-4)
+
+
+@pytest.fixture
+def some(rng) -> SimpleNamespace:
+    images = rng.integers(0, 256, (64, 48, 48), dtype=np.uint8)
+    return SimpleNamespace(images=images, labels=rng.integers(0, 5, 64))
+
+
+def test_lesson_3_s_operations_by_hand_are_keras_s(rng, some):
+    by_hand = run(
+        "build_the_cnn",
+        "def convolve(",
+        "kernels = {",
+        "conv = layers.Conv2D(",
+        "relu = np.maximum(",
+        "by_keras = layers.BatchNormalization(",
+        "powers = np.exp(",
+        face=rng.random((48, 48), dtype=np.float32),
+        data=SimpleNamespace(train=None),
+        subset=lambda *given, **options: some,
+    )
+    assert np.abs(by_hand["difference"]).max() < 1e-5
+    assert np.array_equal(by_hand["pooled"], by_hand["keras_pooled"])
+    np.testing.assert_allclose(by_hand["by_hand"], by_hand["by_keras"], atol=1e-4)
+    probabilities = by_hand["powers"] / by_hand["powers"].sum()
+    np.testing.assert_allclose(probabilities, keras.ops.softmax(by_hand["logits"]), rtol=1e-6)
+
+
+def test_lesson_3_s_network_is_the_helper_s_to_the_last_weight(some):
+    cells = ("FILTERS = (", "seeds = count(", "network.add(layers.Flatten())")
+    data = SimpleNamespace(classes=tuple("abcde"))
+    network, same = run("build_the_cnn", *cells, data=data)["network"], build_cnn(5)
+    for mine, theirs in zip(network.get_weights(), same.get_weights(), strict=True):
+        assert np.array_equal(mine, theirs)
+    faces = some.images[..., None] / np.float32(255)
+    for training in (False, True):  # in training, dropout draws the same places
+        seen = [model(faces, training=training) for model in (network, same)]
+        np.testing.assert_allclose(*seen, atol=1e-6)
+    for mine, theirs in zip(network.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)  # the running means moved alike
+
+
+def test_lesson_4_s_class_weights_are_the_helper_s(rng):
+    class Train:
+        labels = rng.choice(4, 500, p=[0.5, 0.3, 0.15, 0.05])
+
+        def __len__(self) -> int:
+            return len(self.labels)
+
+    found = run("train_with_class_weights", "by_hand = len(train)", train=Train(), classes=4)
+    ours = class_weights(Train.labels, 4)
+    assert found["by_hand"].tolist() == pytest.approx(list(ours.values()))
+
+
+def test_lesson_6_s_cut_is_the_helper_s(rng):
+    cut = defined("classify_with_widgets", "cut")
+    picture = Image.fromarray(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8))
+    for _ in range(20):
+        left, top = rng.uniform(-30, 280), rng.uniform(-30, 200)
+        box = (left, top, left + rng.uniform(20, 150), top + rng.uniform(20, 150))
+        assert np.array_equal(cut(picture, box), crop_face(picture, box))
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_lesson_6_s_class_map_follows_the_gradient_of_the_network(rng, average):
+    class_map = defined("classify_with_widgets", "class_map")
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((12, 12, 1))
+    maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)
+    outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(maps))
+    model = keras.Model(inputs, outputs)
+    crop = rng.integers(0, 256, (12, 12), dtype=np.uint8)
+    found = class_map(model, crop, 2, side=5, average=average)
+
+    features = keras.Model(inputs, maps)(crop[None, ..., None] / np.float32(255)).numpy()[0]
+    weights, bias = (value.astype(float) for value in model.layers[-1].get_weights())
+
+    def probability(features: np.ndarray) -> float:
+        logits = features.ravel() @ weights + bias
+        return np.exp(logits[2]) / np.exp(logits).sum()
+
+    gradient = np.zeros(features.shape)
+    for place in np.ndindex(features.shape):
+        step = np.zeros(features.shape)
+        step[place] = 1e-4
+        gradient[place] = (probability(features + step) - probability(features - step)) / 2e-4
+    if average:
+        gradient = gradient.mean(axis=(0, 1), keepdims=True)
+    expected = np.maximum((features * gradient).sum(axis=-1), 0)
+    assert expected.max() > 0
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_lesson_7_s_residual_network_is_the_helper_s(some):
+    built = run(
+        "go_further",
+        "def block(",
+        "by_hand = keras.Model(",
+        learn=some,
+        classes=3,
+        lesson=SimpleNamespace(count_params=lambda: 0),  # of another cell; only printed
+    )
+    by_hand, helpers_own = built["by_hand"], built["helpers_own"]
+    assert by_hand.count_params() == helpers_own.count_params()
+    np.testing.assert_allclose(by_hand(built["faces"]), helpers_own(built["faces"]), atol=1e-5)
+
+
+def test_lesson_7_s_learning_rates_are_the_helper_s():
+    drawn = run("go_further", "rate = WarmUpHoldDecay(", SEED=1)
+    rates = [float(drawn["rate"](step)) for step in drawn["when"]]
+    np.testing.assert_allclose(drawn["by_hand"], rates, rtol=1e-5)
+
+
+def test_lesson_7_s_mixup_is_the_helper_s():
+    shown = run("go_further", "mixup(toys")
+    np.testing.assert_allclose(shown["by_hand"], shown["mixed"], atol=1e-6)
+    assert 0.5 <= shown["part"].min() < shown["part"].max() < 1
