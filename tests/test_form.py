@@ -15,7 +15,18 @@ import pytest
 
 from tools.navigation import lessons, opening
 
-VERBS = {"Build", "Classify", "Evaluate", "Explore", "Go", "Preview", "Train", "Transfer", "Use"}
+VERBS = {
+    "Ask",
+    "Build",
+    "Classify",
+    "Evaluate",
+    "Explore",
+    "Go",
+    "Preview",
+    "Train",
+    "Transfer",
+    "Use",
+}
 DRAWS = re.compile(r"plt\.subplots\(|result_figure\(|LiveCurves\(")
 ASKS = re.compile(r"\*\*(?:predict|before you (?:run|look)|decide|for each, decide)", re.IGNORECASE)
 LINK = re.compile(r"\[(\d+ · [^\]]+)\]\((\d\d_\w+\.ipynb)\)")

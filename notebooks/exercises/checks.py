@@ -939,3 +939,136 @@ def nearest_mean(answer) -> None:
         raise AnswerError(
             f"in {trial} new face {wrong + 1} is nearer to the mean of another class."
         )
+
+
+# Lesson 9
+
+
+@exercise("single votes and what is no class are left out, and the rest is the whole")
+def share_of_sad(answer) -> None:
+    value = float(_shares(answer))
+    if _same(value, 6 / 8):
+        return
+    if _same(value, 6 / 10):
+        raise AnswerError("that is the share of all ten; some of the ten do not count.")
+    if _same(value, 6 / 9):
+        raise AnswerError("one of two things is left out, and the other is not.")
+    raise AnswerError(
+        f"your share is too {_how(value, 6 / 8)}: how many votes remain, and how many say sad?"
+    )
+
+
+@exercise("it is the cross-entropy of each picture, and a network learns with it")
+def soft_loss(answer) -> None:
+    rng = np.random.default_rng(SEED)
+    for name, targets, logits in (
+        ("3 pictures and 4 classes", rng.dirichlet([0.5] * 4, 3), rng.normal(0, 2, (3, 4))),
+        ("as many pictures as classes", rng.dirichlet([0.5] * 4, 4), rng.normal(0, 2, (4, 4))),
+        ("large logits", np.array([[0.5, 0.5], [0, 1]]), np.array([[900.0, 899], [-800, 200]])),
+    ):
+        trial = f"a trial with {name}"
+        given = targets.astype("float32"), logits.astype("float32")
+        found = _call(answer, *given, trial=trial)
+        found = _numbers(found, (len(targets),), trial)
+        logs = logits - logits.max(axis=1, keepdims=True)
+        logs = logs - np.log(np.exp(logs).sum(axis=1, keepdims=True))
+        expected = -(targets * logs).sum(axis=1)
+        if np.allclose(found, expected, rtol=1e-3, atol=1e-4):
+            continue
+        if np.allclose(found, -expected, rtol=1e-3, atol=1e-4):
+            raise AnswerError("your loss falls below 0, and the worse the answer, the lower it is.")
+        if np.allclose(found, expected / np.log(2), rtol=1e-3):
+            raise AnswerError("your loss is in bits; the natural logarithm is wanted.")
+        if np.allclose(found, expected / logits.shape[1], rtol=1e-3, atol=1e-4):
+            raise AnswerError("you take the mean over the classes; their sum is wanted.")
+        hard = -logs[np.arange(len(logs)), targets.argmax(axis=1)]
+        if np.allclose(found, hard, rtol=1e-3, atol=1e-4):
+            raise AnswerError("you use the largest share alone, as if it were a label.")
+        raise AnswerError(f"in {trial} the loss of each picture comes out as other numbers.")
+    before, after = _loss_before_and_after(answer, rng)
+    if not after < before:
+        raise AnswerError("Keras trains with your loss, and it does not fall.")
+
+
+def _loss_before_and_after(loss: Callable, rng: np.random.Generator) -> list[float]:
+    """Train one layer with a learner's loss, as Keras does; return its first and last value."""
+    import keras
+
+    keras.utils.set_random_seed(SEED)
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    network.compile(keras.optimizers.SGD(0.5), loss=loss)
+    x, targets = rng.normal(size=(16, 3)), rng.dirichlet([0.5] * 4, 16)
+    run = _call(lambda: network.fit(x, targets, epochs=10, verbose=0), trial="a training by Keras")
+    return [run.history["loss"][epoch] for epoch in (0, -1)]
+
+
+@exercise("the prior is in the last bias, and the network that you were given is as it was")
+def without_prior(answer) -> None:
+    if not callable(answer):
+        _call(answer)  # says so
+    import keras
+
+    rng, layers = np.random.default_rng(SEED), keras.layers
+    for k, strength in ((3, 0.5), (4, 1.0)):
+        trial, prior = f"a trial with {k} classes, strength {strength}", rng.dirichlet([2.0] * k)
+        network = keras.Sequential(
+            [keras.Input((4,)), layers.Dense(5, "relu"), layers.Dense(k, "softmax")]
+        )
+        weights = [rng.normal(size=w.shape).astype("float32") for w in network.get_weights()]
+        network.set_weights(weights)
+        faces = rng.normal(size=(6, 4)).astype("float32")
+        given, as_given = prior.copy(), np.log(np.array(network(faces)))
+        found = _call(lambda n=network, p=given, s=strength: answer(n, p, s), trial=trial)
+        if not isinstance(found, keras.Model):
+            raise AnswerError(f"a network is wanted, and yours is of type {type(found).__name__}.")
+        if not all(map(np.array_equal, weights, network.get_weights())):
+            raise AnswerError("your function changes the network it is given; work on a copy.")
+        _compare_adjusted(np.array(found(faces)), as_given, prior, strength, trial)
+
+
+def _compare_adjusted(found, logs, prior, strength, trial: str) -> None:
+    """Hold probabilities against those that logit adjustment gives."""
+
+    def softmax(logits):
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    found = _numbers(found, logs.shape, trial)
+    if np.allclose(found, softmax(logs - strength * np.log(prior)), atol=1e-4):
+        return
+    for what, wrong in (
+        ("your network answers as the one that you were given", logs),
+        ("rare classes become rarer", logs + strength * np.log(prior)),
+        ("you subtract the prior itself, not its logarithm", logs - strength * prior),
+        ("the strength has no effect", logs - np.log(prior)),
+    ):
+        if np.allclose(found, softmax(wrong), atol=1e-4):
+            raise AnswerError(f"in {trial} {what}.")
+    raise AnswerError(
+        f"in {trial} its answers are others: does it have all weights of the given one, and a "
+        "bias that is changed, not replaced?"
+    )
+
+
+@exercise("validation chooses the epoch, and the best test score is only the best luck")
+def reported(answer) -> None:
+    for name, validation, test in (
+        ("4 epochs", [0.50, 0.61, 0.66, 0.64], [0.52, 0.65, 0.60, 0.63]),
+        ("3 epochs", [0.70, 0.60, 0.65], [0.58, 0.72, 0.66]),
+        ("one epoch", [0.40], [0.30]),
+    ):
+        trial = f"a trial with {name}"
+        validation, test = np.array(validation), np.array(test)
+        found = _call(answer, validation, test, trial=trial)
+        found = _numbers(found, (2,), trial)
+        honest, flattering = test[validation.argmax()], test.max()
+        if _same(found, [honest, flattering]):
+            continue
+        if _same(found, [flattering, honest]):
+            raise AnswerError("both are right, in the wrong order: the honest one comes first.")
+        if _same(found[0], validation.max()):
+            raise AnswerError("the epoch is chosen by validation, and then scored on the test set.")
+        if _same(found[0], test[-1]) and len(test) > 1:
+            raise AnswerError("your honest score is that of the last epoch; another was chosen.")
+        which = "honest" if not _same(found[0], honest) else "flattering"
+        raise AnswerError(f"in {trial} the {which} score is another one.")
