@@ -74,27 +74,6 @@ def relabel(dataset, classes: tuple[str, ...], model_name: str):
     return replace(dataset, classes=classes, train=train, test=test)
 
 
-def unseen(dataset, info: dict, by_subject: bool):
-    """Return the data set without what the model has learnt from, where that can be told.
-
-    Bare class folders are all test images, unless a model was trained on these very folders: it
-    did not see a fifth of them, the same one each time.
-    """
-    from dataclasses import replace
-
-    from helpers.data import fingerprint, grouped_split
-
-    if not len(dataset.train):
-        train, test = grouped_split(dataset.test, 0.2, by_subject=by_subject)
-        if info.get("data", {}).get("fingerprint") == fingerprint(dataset.classes, train, test):
-            print(
-                f"The model learnt from these folders: only the {len(test):,} images that were "
-                "kept aside are scored."
-            )
-            return replace(dataset, train=train, test=test)
-    return dataset
-
-
 def best_model(dataset):
     """Return the path of the best model for these images. Raises TutorialError if there is none."""
     from helpers import TutorialError, choose
@@ -124,6 +103,27 @@ def classes_of(info: dict, name: str, outputs: int, dataset) -> tuple[str, ...]:
     return classes
 
 
+def unseen(dataset, info: dict, by_subject: bool):
+    """Return the data set without what the model has learnt from, where that can be told.
+
+    Bare class folders are all test images, unless a model was trained on these very folders: it
+    did not see a fifth of them, the same one each time.
+    """
+    from dataclasses import replace
+
+    from helpers.data import fingerprint, grouped_split
+
+    if not len(dataset.train):
+        train, test = grouped_split(dataset.test, 0.2, by_subject=by_subject)
+        if info.get("data", {}).get("fingerprint") == fingerprint(dataset.classes, train, test):
+            print(
+                f"The model learnt from these folders: only the {len(test):,} images that were "
+                "kept aside are scored."
+            )
+            return replace(dataset, train=train, test=test)
+    return dataset
+
+
 def run(options: argparse.Namespace) -> tuple[dict, str]:
     """Return the result for --json, and the same as text with intervals.
 
@@ -144,17 +144,18 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
     path = path or best_model(dataset)
     model, info = loaded or models.load_model(path, named=options.classes)
     classes = classes_of(info, path.name, model.output_shape[-1], dataset)
-    dataset = relabel(unseen(dataset, info, options.by_subject), classes, path.name)
+    dataset = unseen(dataset, info, options.by_subject)
+    dataset = relabel(dataset, classes, path.name)
     part = dataset.test if options.split == "test" else fer2013.halves(dataset.test)[options.split]
     print(f"Predicting {len(part):,} images with {path} ...")
     probabilities = evaluation.predict(model, part.images)
     figures = evaluation.scores(part.labels, probabilities, dataset.classes)
     result = {"split": options.split, **figures, "without_train_copies": None}
     title = f"{path.name} on {dataset.name}, {options.split}"
-    text = table(title, part.labels, probabilities, dataset.classes)
+    text = table(title, part.labels, probabilities, classes)
     if len(dataset.train):
         fresh = ~data.copies_of(part.images, dataset.train.images)
-        rest = part.labels[fresh], probabilities[fresh], dataset.classes
+        rest = part.labels[fresh], probabilities[fresh], classes
         result["without_train_copies"] = evaluation.scores(*rest)
         copies = f"Without the {(~fresh).sum():,} that are also training images"
         text += "\n\n" + "\n".join(table(copies, *rest).splitlines()[:3])

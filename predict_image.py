@@ -106,7 +106,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         type=arguments.class_names,
         metavar="A,B,...",
         help="what the model's outputs stand for, in their order, where no file beside it says so "
-        "(default: FER-2013's, in alphabetical order)",
+        "(default: FER-2013's, in alphabetical order; made from its CSV file, many models have "
+        "angry,disgust,fear,happy,sad,surprise,neutral)",
     )
     parser.add_argument(
         "--whole-image", action="store_true", help="take the whole picture for the face"

@@ -22,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # for an environment without the `-e .` of requirements.txt
 
 from helpers import BUILD
-from tools.run_notebooks import kernel_environment
 
+OPENING = BUILD / "open_the_demo.html"  # leads the browser here; holds the token, so not for long
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 
 
@@ -44,12 +44,23 @@ class App(Voila):
             # By way of a file that only its owner can read: all users of this computer can see
             # with what arguments a browser was started.
             address = f"{self.connection_url}?token={quote(self.identity_provider.token)}"
-            page = BUILD / "open_the_demo.html"
-            page.parent.mkdir(exist_ok=True)
-            page.unlink(missing_ok=True)
-            page.touch(mode=0o600)
-            page.write_text(f'<meta http-equiv="refresh" content="0;url={address}">', "utf-8")
-            threading.Thread(target=webbrowser.open, args=[page.as_uri()], daemon=True).start()
+            OPENING.parent.mkdir(exist_ok=True)
+            OPENING.unlink(missing_ok=True)
+            OPENING.touch(mode=0o600)
+            OPENING.write_text(f'<meta http-equiv="refresh" content="0;url={address}">', "utf-8")
+            threading.Thread(target=webbrowser.open, args=[OPENING.as_uri()], daemon=True).start()
+
+    def init_settings(self) -> dict:
+        """Let those who come without the token see login.html."""
+        settings = super().init_settings()
+        settings["jinja2_env"].loader.searchpath.insert(0, str(HERE))
+        return settings
+
+    def init_handlers(self) -> list:
+        """Put the login where Voilà leads to it, under a path as well."""
+        path = self.server_url.rstrip("/")
+        login = [(path + route, *rest) for route, *rest in self.identity_provider.get_handlers()]
+        return login + super().init_handlers()
 
     def stop(self) -> None:
         """End the kernels at once: one that is still starting would end with a traceback."""
@@ -60,25 +71,28 @@ class App(Voila):
         super().stop()
 
 
-def set_cookie(handler, **_) -> None:
+def greet(handler, **_) -> None:
     """Give a page the cookie without which it may not end its kernel when it is closed.
 
     Voilà does so for those who log in, but not for those who come with a token.
     """
     _ = handler.xsrf_token  # to read it is to set it
+    OPENING.unlink(missing_ok=True)  # the browser is here
 
 
-def settings(port: int, names: Sequence[str]) -> Config:
+def settings(port: int, names: Sequence[str], base_url: str = "/") -> Config:
     """Return what Voilà is told.
 
     Args:
         port: where to listen; if it is taken, the next free one.
         names: under which the server may be asked, besides localhost.
+        base_url: the path that the page's addresses begin with.
     """
     config = Config()
     config.Voila.config_file_paths = []  # what is set for other notebooks does not hold here
     config.Voila.log_level = "ERROR"
     config.Voila.ip, config.Voila.port = "localhost", port
+    config.Voila.base_url = f"/{base_url.strip('/')}/".replace("//", "/")
     config.Voila.auto_token = True  # JUPYTER_TOKEN, or one made up for this run
     config.PasswordIdentityProvider.allow_password_change = False  # it would hold for all Jupyter
     config.Voila.tornado_settings = {
@@ -97,7 +111,7 @@ def settings(port: int, names: Sequence[str]) -> Config:
         "@voila-dashboards/widgets-manager8",
         "anywidget",
     ]
-    config.VoilaConfiguration.prelaunch_hook = set_cookie
+    config.VoilaConfiguration.prelaunch_hook = greet
     # A page that could not ask for its kernel's end (a crash, a cable) has it ended later.
     config.MappingKernelManager.cull_idle_timeout = 300  # seconds without a connection
     config.MappingKernelManager.cull_interval = 60
@@ -111,18 +125,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--name", action="append", default=[], help="of a proxy's host, to answer to it as well"
     )
+    parser.add_argument("--base-url", default="/", help="under which path a proxy shows it: /demo/")
     options = parser.parse_args(arguments)
     if not 0 < options.port < 2**16:
         parser.error(f"--port takes 1 to 65535, not {options.port}")
     # The kernel is to be this Python's own, not one of the same name in the user's folder.
-    os.environ.update(kernel_environment(JUPYTER_PREFER_ENV_PATH="1"))
-    app = App(config=settings(options.port, options.name))
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    app = App(config=settings(options.port, options.name, options.base_url))
     app.to_open = not options.no_browser
     try:
         app.initialize([str(HERE / "demo.ipynb")])
         app.start()
     except KeyboardInterrupt:  # a second one, while kernels are ended
         return 130
+    finally:
+        OPENING.unlink(missing_ok=True)
     return 0
 
 

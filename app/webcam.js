@@ -1,4 +1,4 @@
-// The webcam's half in the browser; the other is the class Webcam in widgets.py.
+// The webcam's half in the browser; the other is the class Webcam in webcam.py.
 //
 // One stream and one state belong to the model, and every view only draws them: a view that is
 // scrolled out of sight, or shown twice, changes nothing. A frame leaves when the answer to the
@@ -6,23 +6,22 @@
 
 const WIDTH = 480; // pixels of the frames sent; the picture on the screen keeps its own
 const QUALITY = 0.8; // of their JPEG
-const BUSY = 5, GONE = 60; // seconds without an answer
+const SLOW = 5, GONE = 60; // seconds without an answer
+const BLIND = 8; // seconds without a picture from the camera
 const PREPARING = 240; // more of them where Python has said that it takes long
 const LOADING = 20; // the first answer waits for the network to be loaded
 const SMOOTH = 0.4, HISTORY = 30; // seconds
 
-const AGAIN = document.querySelector("#rendered_cells") ? "Reload this page." // in the app
-  : "Run this cell again.";
 const SENTENCES = {
   off: "The camera is off.",
   starting: "Waiting for the camera: allow it if the browser asks.",
   loading: "The camera is on. The network is being loaded …",
   on: "The camera is on.",
   frozen: "Frozen: this picture stays, and no other is looked at.",
-  busy: "Python does not answer yet: it may be busy, and the webcam goes on after that.",
   gone: `Python has not answered for ${GONE} seconds, so the camera is off. Press Start again ` +
-    "when it is done.",
-  lost: `Python was stopped or restarted, so the camera is off. ${AGAIN}`,
+    `when it is done.`,
+  blind: "The camera gives no pictures, so it is off: uncover it, or choose another, and press " +
+    "Start again.",
   taken: "The camera was unplugged or switched off. Press Start when it is back.",
   insecure: "The browser gives the camera only to pages at http://localhost or over https: " +
     "open this page at such an address.",
@@ -42,22 +41,6 @@ function reason(error) {
   return known[error.name] ?? `The camera could not be started: ${error.name}: ${error.message}`;
 }
 
-const percent = (p) => `${Math.round(100 * p)}%`;
-const now = () => performance.now() / 1000;
-
-// Black or white, whichever can be read on this colour (#rrggbb).
-function ink(colour) {
-  const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
-  return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff";
-}
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
 export default () => {
   const views = new Set();
   const video = document.createElement("video"); // never in the page: there it would pause
@@ -69,7 +52,10 @@ export default () => {
   let sentence = SENTENCES.off;
   let attempt = 0; // counts the presses of Start and Stop, so that a late camera is noticed
   let lost = false;
-  let stream, waiting, answer, bars, past, arrivals, drawn, notBefore, speed;
+  let python, stream, waiting, answer, bars, past, arrivals, drawn, notBefore, speed;
+  let cameras = []; // where there are several, to choose from
+  let camera = ""; // the one that was chosen, or that the browser took
+  let ticked, still; // when we looked for a picture last, and for how long none was new
 
   function forget() {
     waiting = answer = bars = undefined;
@@ -101,9 +87,10 @@ export default () => {
     refresh();
   }
 
-  function lose() {
+  function lose(text) {
+    if (lost) return;
     lost = true;
-    stop(SENTENCES.lost);
+    stop(`${text} The camera is off.`);
   }
 
   function tell(content, buffers) {
@@ -111,7 +98,7 @@ export default () => {
     try {
       model.send(content, undefined, buffers);
     } catch {
-      lose();
+      lose(STOPPED);
     }
   }
 
@@ -123,14 +110,22 @@ export default () => {
     sentence = SENTENCES.starting;
     refresh();
     try {
-      const size = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" };
-      const got = await navigator.mediaDevices.getUserMedia({ video: size, audio: false });
+      const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" };
+      if (camera) wanted.deviceId = { exact: camera };
+      const got = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
       if (mine !== attempt) return got.getTracks().forEach((track) => track.stop());
       stream = got;
       stream.getTracks().forEach((track) => (track.onended = () => stop(SENTENCES.taken)));
       video.srcObject = stream;
+      setTimeout(
+        () => mine === attempt && phase === "starting" && stop(SENTENCES.blind), 1000 * BLIND,
+      );
       await video.play();
+      cameras = await navigator.mediaDevices.enumerateDevices();
+      cameras = cameras.filter(({ kind }) => kind === "videoinput");
+      camera = stream?.getVideoTracks()[0]?.getSettings().deviceId ?? "";
     } catch (error) {
+      camera = ""; // it may be gone
       if (mine === attempt) stop(reason(error));
       return;
     }
@@ -138,7 +133,14 @@ export default () => {
     phase = "on";
     sentence = SENTENCES.loading;
     refresh();
-    requestAnimationFrame(tick);
+    look();
+  }
+
+  function choose(id) {
+    camera = id;
+    if (phase === "off") return;
+    stop();
+    start();
   }
 
   function freeze() {
@@ -149,8 +151,13 @@ export default () => {
     if (phase === "frozen") {
       waiting = undefined; // a frame that has not left yet does not leave
       tell({ off: true });
-    } else requestAnimationFrame(tick);
+    } else look();
     refresh();
+  }
+
+  function look() {
+    [ticked, still] = [now(), 0];
+    requestAnimationFrame(tick);
   }
 
   function tick() {
@@ -158,10 +165,17 @@ export default () => {
     requestAnimationFrame(tick);
     if (waiting) {
       const silence = now() - (waiting.patience ?? waiting.since);
+      if (silence > (answer ? SLOW : LOADING)) {
+        say(BUSY);
+        python.doubt();
+      }
       if (silence > GONE) return stop(SENTENCES.gone);
-      if (silence > (answer ? BUSY : LOADING)) say(SENTENCES.busy);
     }
+    still += Math.min(now() - ticked, 1); // a page that was out of sight looked for none
+    ticked = now();
+    if (still > BLIND) return stop(SENTENCES.blind);
     if (video.currentTime === drawn || video.readyState < 2) return;
+    still = 0;
     drawn = video.currentTime;
     if (!waiting && now() >= notBefore) send();
     for (const view of views) view.stale = true;
@@ -222,8 +236,8 @@ export default () => {
       const weight = near ? 1 - Math.exp(-(time - bars.time) / SMOOTH) : 1;
       const before = near ? bars.p : face.p;
       const p = face.p.map((value, k) => before[k] + weight * (value - before[k]));
-      const { by, classes, colours } = content;
-      bars = { p, time, middle, by, classes, colours };
+      const { by, classes, colours, least } = content;
+      bars = { p, time, middle, by, classes, colours, least };
       face.p = p;
     }
     answer = content;
@@ -233,17 +247,12 @@ export default () => {
     }
   }
 
-  function words(p, classes) {
-    const order = p.map((_, k) => k).sort((a, b) => p[b] - p[a]);
-    return order.slice(0, 2).map((k) => `${classes[k]} ${percent(p[k])}`).join(", then ");
-  }
-
   function summary() {
     const seen = past.filter((moment) => moment.p);
     if (!seen.length || !bars) return "";
     const mean = bars.classes.map((_, k) => seen.reduce((s, m) => s + m.p[k], 0) / seen.length);
     const none = 1 - seen.length / past.length;
-    return `On average: ${words(mean, bars.classes)}` +
+    return `On average: ${inWords(mean, { ...bars, least: 0 })}` +
       (none > 0.01 ? `; no face ${percent(none)} of the time.` : ".");
   }
 
@@ -266,7 +275,8 @@ export default () => {
 
   function paintPicture(canvas) {
     const source = phase === "frozen" ? shot : video;
-    const [width, height] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
+    const width = source.videoWidth ?? source.width;
+    const height = source.videoHeight ?? source.height;
     const context = canvas.getContext("2d");
     if (phase === "off" || phase === "starting" || !width) {
       return context.clearRect(0, 0, canvas.width, canvas.height);
@@ -278,26 +288,7 @@ export default () => {
     context.setTransform(-1, 0, 0, 1, canvas.width, 0); // as in a mirror
     context.drawImage(source, 0, 0, canvas.width, canvas.height);
     context.resetTransform();
-    if (!answer) return;
-    const scale = canvas.width / answer.size[0];
-    context.font = "bold 20px sans-serif";
-    context.textBaseline = "middle";
-    answer.faces.forEach(({ box, p }, index) => {
-      const best = p.indexOf(Math.max(...p));
-      const [left, top, right, bottom] = box.map((value) => value * scale);
-      const x = canvas.width - right;
-      const many = answer.faces.length > 1 ? `${index + 1}: ` : "";
-      const text = `${many}${answer.classes[best]} ${percent(p[best])}`;
-      context.lineWidth = 4;
-      context.strokeStyle = context.fillStyle = answer.colours[best];
-      context.strokeRect(x, top, right - left, bottom - top);
-      const wide = context.measureText(text).width + 16;
-      const y = top >= 30 ? top - 30 : Math.min(bottom, canvas.height - 30);
-      const from = Math.max(0, Math.min(x - 2, canvas.width - wide));
-      context.fillRect(from, y, wide, 30);
-      context.fillStyle = ink(answer.colours[best]);
-      context.fillText(text, from + 8, y + 16);
-    });
+    if (answer) paintBoxes(canvas, answer, true);
   }
 
   // The shares of the classes over the last half minute, one above the other, the newest right.
@@ -344,48 +335,34 @@ export default () => {
     const history = element("canvas", { role: "img", class: "history" });
     const status = element("p", { role: "status", "aria-live": "polite" });
     const result = element("p", { class: "result" });
-    const list = element("ul", { "aria-label": "Probabilities" });
+    const doubts = element("p", { class: "doubts" });
+    const list = makeBars();
     const average = element("p", { class: "small over-time" });
     const rate = element("p", { class: "small rate" });
     const place = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)
-      ? "go no further than Python on this computer" : `go to ${location.hostname}, where Python runs`;
+      ? "go no further than Python on this computer"
+      : `go to ${location.hostname}, where Python runs`;
     const promise = element("p", { class: "small" });
     promise.textContent = `The camera's pictures are looked at once and forgotten, but for those ` +
       `that you record. None is stored, and they ${place}.`;
 
-    const button = (name, action) => {
-      const made = element("button", { type: "button", class: "jupyter-button" }, name);
-      // aria-disabled, and not disabled, so that the keyboard stays where it is.
-      made.addEventListener("click", () => made.ariaDisabled !== "true" && action());
-      return made;
-    };
     const begin = button("Start", start);
     const end = button("Stop", () => stop());
     const hold = button("Freeze", freeze);
     const buttons = element("div", { role: "group", "aria-label": "Webcam" }, begin, end, hold);
+    const which = element("select", { "aria-label": "Which camera" });
+    which.addEventListener("change", () => choose(which.value));
     const caption = element("p", { class: "small over-time" }, `The last ${HISTORY} seconds`);
+    const answers = [result, doubts, list.list, caption, history, average, rate];
     el.append(
-      element("div", { class: "controls" }, buttons, status),
+      element("div", { class: "controls" }, buttons, which, status),
       element(
         "div", { class: "columns" },
         element("div", { class: "picture" }, canvas),
-        element("div", { class: "answers" }, result, list, caption, history, average, rate),
+        element("div", { class: "answers" }, ...answers),
       ),
       promise,
     );
-
-    let rows = [];
-    let built = "";
-    function build(classes, colours) {
-      rows = classes.map((name, k) => {
-        const bar = element("i");
-        const value = element("span", { class: "value" });
-        bar.style.background = colours[k];
-        const track = element("span", { class: "track", "aria-hidden": "true" }, bar);
-        return { bar, value, row: element("li", {}, element("span", {}, name), track, value) };
-      });
-      list.replaceChildren(...rows.map(({ row }) => row));
-    }
 
     function update() {
       if (status.textContent !== sentence) status.textContent = sentence;
@@ -394,19 +371,19 @@ export default () => {
       hold.ariaDisabled = String(phase !== "on" && phase !== "frozen");
       hold.ariaPressed = String(phase === "frozen");
       el.dataset.phase = phase;
-      const names = bars ? bars.classes.join("\n") : "";
-      if (names !== built) {
-        built = names;
-        build(bars?.classes ?? [], bars?.colours ?? []);
+      which.hidden = cameras.length < 2;
+      if (which.options.length !== cameras.length) {
+        which.replaceChildren(...cameras.map(({ deviceId, label }, n) => (
+          element("option", { value: deviceId }, label || `Camera ${n + 1}`))));
       }
-      rows.forEach(({ bar, value }, k) => {
-        bar.style.width = percent(bars.p[k]);
-        value.textContent = percent(bars.p[k]);
-      });
+      which.value = camera;
+      if (bars) list.show(bars.p, bars);
+      list.list.hidden = !bars;
       const found = answer?.faces.length ?? 0;
       result.textContent = !answer ? "" : !found ? "No face is seen."
         : `Apparent expression${found > 1 ? ` of the largest of ${found} faces` : ""}: ` +
-          words(answer.faces[0].p, answer.classes) + ".";
+          inWords(answer.faces[0].p, answer) + ".";
+      doubts.textContent = answer?.faces[0]?.warnings.join(" ") ?? "";
       average.textContent = summary();
       rate.textContent = speed;
       canvas.ariaLabel = phase === "off" ? "The camera's picture: off" :
@@ -436,20 +413,13 @@ export default () => {
   function initialize({ model: given }) {
     model = given;
     model.on("msg:custom", receive);
-    model.on("comm_live_update", lose); // the kernel is being restarted
-    const kernel = model.widget_manager?.kernel;
-    const ended = (_, status) => {
-      if (["restarting", "autorestarting", "terminating", "dead"].includes(status)) lose();
-    };
-    kernel?.statusChanged?.connect(ended);
-    kernel?.disposed?.connect(lose);
+    python = watchPython(model, lose);
     const leave = () => stop();
     window.addEventListener("pagehide", leave);
     return () => {
-      kernel?.statusChanged?.disconnect(ended);
-      kernel?.disposed?.disconnect(lose);
+      python.close();
       window.removeEventListener("pagehide", leave);
-      lose();
+      lose(STOPPED);
     };
   }
 

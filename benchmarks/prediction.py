@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import report
 
@@ -43,8 +44,12 @@ def traced(model: Path, cores: int) -> Judge:
     network, _ = load_model(model)
     shape = tf.TensorSpec(network.input_shape, tf.float32)
     answer = tf.function(functools.partial(network, training=False), input_signature=[shape])
-    run = lambda batch: answer(batch).numpy()  # noqa: E731
-    return functools.partial(evaluation.predict, network, batch_size=BATCH, run=run)
+    stand_in = SimpleNamespace(
+        input_shape=network.input_shape,
+        output_shape=network.output_shape,
+        predict_on_batch=lambda batch: answer(batch).numpy(),
+    )
+    return functools.partial(evaluation.predict, stand_in, batch_size=BATCH)
 
 
 def fast(model: Path, cores: int) -> Judge:

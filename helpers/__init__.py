@@ -3,6 +3,7 @@
 This file holds what all share; the others are:
 
 plots         every chart that appears more than once; it takes arrays
+arguments     what is typed after a script's name
 architecture  the picture of a network, layer by layer
 pictures      opens any picture, and makes 48 x 48 grey levels of it
 data          images and labels in memory; copies among them; honest splits
@@ -10,6 +11,7 @@ fer2013       what is known of FER-2013, and whether a copy is the true one
 augment       what training images go through
 networks      the lesson's network, the shipped one, a pretrained one
 evaluation    predictions, scores, intervals, calibration
+foreign       networks from elsewhere: told for what they are, made to fit
 models        networks on disk, each with a note of what it is
 callbacks     the checkpoint after every epoch, and live curves
 training      batches, class weights, and a training that can be interrupted

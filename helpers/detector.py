@@ -11,19 +11,21 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.special import expit
 
 from helpers import TutorialError
 
 # A larger picture is searched in tiles too: a tile's 640 pixels become the network's 256, of
 # which a face of 40 pixels takes 16, and any face up to 160 lies whole in one tile or another.
 TILE, STEP = 640, 480
-# The networks by what they do: their file, their grid of anchors as rows of cells and boxes per
-# cell, and for a closer look, how many sides of the box it takes in.
-_NETWORKS = {
-    "propose": ("back", ((16, 2), (8, 6)), None),  # 256x256 pixels
-    "confirm": ("short_range", ((16, 2), (8, 6)), 2.0),  # 128x128, in a seventh of the time
-    "doubt": ("full_range", ((48, 1),), 2.6),  # 192x192, in half of it
+# The networks by what they do: their file, and their grid of anchors as rows of cells and boxes
+# per cell.
+NETWORKS = {
+    "propose": ("back", ((16, 2), (8, 6))),  # 256x256 pixels
+    "confirm": ("short_range", ((16, 2), (8, 6))),  # 128x128, in a seventh of the time
+    "doubt": ("full_range", ((48, 1),)),  # 192x192, in half of it
 }
+REACH = {"confirm": 2.0, "doubt": 2.6}  # sides of a box that are looked at closer
 # What the first network proposes, even faintly, the second looks at closer. If that one is in doubt
 # the third is asked too, and the mean of both, as odds, decides. In a video the third proposes,
 # as it takes half the time of the first, and the second alone decides.
@@ -50,23 +52,23 @@ def _blazeface(purpose: str) -> tuple[int, np.ndarray, Callable]:
             "The networks that find faces are not installed: run "
             "`pip install -r requirements.txt` in the project's folder."
         )
-    name, grid, _ = _NETWORKS[purpose]
+    name, grid = NETWORKS[purpose]
     file = Path(spec.submodule_search_locations[0]) / "data" / f"face_detection_{name}.tflite"
     interpreter, lock = Interpreter(model_content=file.read_bytes()), threading.Lock()
     interpreter.allocate_tensors()
     (takes,), gives = interpreter.get_input_details(), interpreter.get_output_details()
-    boxes, logits = (o["index"] for o in sorted(gives, key=lambda output: -output["shape"][-1]))
+    boxes, logits = sorted(gives, key=lambda output: -output["shape"][-1])
     anchors = []
     for cells, per_cell in grid:
         middles = (np.arange(cells) + 0.5) / cells
-        x, y = np.meshgrid(middles, middles)
-        anchors.append(np.stack([x, y], axis=-1).reshape(-1, 2).repeat(per_cell, axis=0))
+        points = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
+        anchors.append(points.repeat(per_cell, axis=0))
 
     def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with lock:
             interpreter.set_tensor(takes["index"], pixels[None])
             interpreter.invoke()
-            return interpreter.get_tensor(boxes)[0], interpreter.get_tensor(logits)[0, :, 0]
+            return tuple(interpreter.get_tensor(output["index"])[0] for output in (boxes, logits))
 
     return int(takes["shape"][1]), np.concatenate(anchors), run
 
@@ -95,19 +97,17 @@ def look(image: Image.Image, region: Sequence[float], purpose: str = "propose") 
     w, h = np.clip(size, 1, (side - x, side - y))
     part = image.resize((w, h), Image.Resampling.BILINEAR, (*inside[0], *inside[1]), 1.0)
     pixels = np.zeros((side, side, 3), np.float32)
-    window = pixels[y : y + h, x : x + w]
-    np.multiply(part, np.float32(1 / 127.5), out=window)
-    window -= 1
+    pixels[y : y + h, x : x + w] = np.asarray(part) * np.float32(1 / 127.5) - 1
     raw, logits = run(pixels)
-    likely = np.flatnonzero(logits >= math.log(PROPOSED / (1 - PROPOSED)))
-    scores = 1 / (1 + np.exp(-logits[likely], dtype=float))
+    scores = expit(logits.ravel().astype(float))
+    likely = scores >= PROPOSED
     # Per anchor eight pairs: middle, width and height, and six points, of which two are the eyes.
     pairs = raw[likely].reshape(-1, 8, 2) / side
     pairs[:, [0, 2, 3]] += anchors[likely, None]
     pairs = pairs[:, :4] * (side / scale)
     middle, half = pairs[:, 0] + corner, pairs[:, 1] / 2
     eyes = (pairs[:, 2:] + corner).reshape(-1, 4)
-    found = np.column_stack([middle - half, middle + half, scores, eyes])
+    found = np.column_stack([middle - half, middle + half, scores[likely], eyes])
     return found[((middle > 0) & (middle < image.size) & (half > 0)).all(axis=1)]
 
 
@@ -136,32 +136,32 @@ def non_max_suppression(found: np.ndarray, limit: float = 0.3) -> np.ndarray:
     return np.array(kept).reshape(-1, 9)
 
 
-def _closer(image: Image.Image, row: np.ndarray, purpose: str) -> np.ndarray | None:
-    """Return what a network sees in place of one row of `look`, or None."""
-    middle, reach = (row[:2] + row[2:4]) / 2, (row[2:4] - row[:2]).max() / 2
-    reach *= _NETWORKS[purpose][2]
+def _closer(image: Image.Image, row: np.ndarray, purpose: str) -> np.ndarray:
+    """Return what a network sees in place of one row of `look`; a score of 0 if no face."""
+    middle, reach = (row[:2] + row[2:4]) / 2, (row[2:4] - row[:2]).max() / 2 * REACH[purpose]
     seen = non_max_suppression(look(image, (*(middle - reach), *(middle + reach)), purpose))
     seen = seen[iou(row, seen) > 0.4]
-    return seen[0] if len(seen) else None
+    return seen[0] if len(seen) else np.zeros(9)
 
 
-def _confirm(image: Image.Image, proposed: np.ndarray, live: bool = False) -> np.ndarray:
+def _confirm(image: Image.Image, proposed: np.ndarray, live: bool) -> np.ndarray:
     """Return those of (n, 9) that are a face at a closer look, as seen there."""
 
     def odds(score: float) -> float:
         return score / max(1 - score, 1e-6)
 
-    sure = [np.zeros((0, 9))]
-    for row in proposed:
-        seen = _closer(image, row, "confirm")
-        if seen is None or seen[4] < (SURE_LIVE if live else DOUBTED):
-            continue
-        if not live and seen[4] < SURE:
-            third = _closer(image, row, "doubt")
-            if third is None or odds(seen[4]) * odds(third[4]) < odds(AGREED) ** 2:
-                continue
-        sure.append(seen[None])
-    return non_max_suppression(np.concatenate(sure))
+    def is_face(row: np.ndarray, score: float) -> bool:
+        if live or not DOUBTED <= score < SURE:
+            return score >= (SURE_LIVE if live else SURE)
+        return odds(score) * odds(_closer(image, row, "doubt")[4]) >= odds(AGREED) ** 2
+
+    seen = [_closer(image, row, "confirm") for row in proposed]
+    sure = [found for row, found in zip(proposed, seen, strict=True) if is_face(row, found[4])]
+    return non_max_suppression(np.reshape(sure, (-1, 9)))
+
+
+def _propose(image: Image.Image, regions: Sequence, purpose: str = "propose") -> np.ndarray:
+    return non_max_suppression(np.concatenate([look(image, r, purpose) for r in regions]))
 
 
 def detect(image: Image.Image, live: bool = False) -> np.ndarray:
@@ -171,20 +171,22 @@ def detect(image: Image.Image, live: bool = False) -> np.ndarray:
     """
     w, h = image.size
     if live:
-        return _confirm(image, non_max_suppression(look(image, (0, 0, w, h), "doubt"))[:MOST], live)
+        return _confirm(image, _propose(image, [(0, 0, w, h)], "doubt")[:MOST], live)
     regions = [(0, 0, w, h)]
     if max(w, h) > TILE:
         xs, ys = (
-            np.linspace(0, max(n - TILE, 0), max(math.ceil((n - TILE) / STEP), 0) + 1)
-            for n in image.size
+            np.linspace(0, max(side - TILE, 0), max(math.ceil((side - TILE) / STEP), 0) + 1)
+            for side in (w, h)
         )
         regions += [(x, y, min(x + TILE, w), min(y + TILE, h)) for y in ys for x in xs]
-    proposed = non_max_suppression(np.concatenate([look(image, region) for region in regions]))
-    found = _confirm(image, proposed[: MOST * len(regions)])
-    large = proposed[:, 2] - proposed[:, 0] > min(w, h) / 3
-    if not len(found) and large.any():  # step back, for a face that fills the picture
+    proposed = _propose(image, regions)
+    found = _confirm(image, proposed[: MOST * len(regions)], live)
+
+    def large(rows: np.ndarray) -> np.ndarray:
+        return rows[rows[:, 2] - rows[:, 0] > min(w, h) / 3]
+
+    if not len(found) and len(large(proposed)):  # step back, for a face that fills the picture
         margin = 0.3 * max(w, h)
-        proposed = non_max_suppression(look(image, (-margin, -margin, w + margin, h + margin)))
-        large = proposed[:, 2] - proposed[:, 0] > min(w, h) / 3
-        found = _confirm(image, proposed[large][:MOST])
+        further = _propose(image, [(-margin, -margin, w + margin, h + margin)])
+        found = _confirm(image, large(further)[:MOST], live)
     return found

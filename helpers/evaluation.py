@@ -17,21 +17,10 @@ if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is
     import keras
 
 
-def predict(
-    model: keras.Model,
-    images: np.ndarray,
-    batch_size: int = 256,
-    run: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> np.ndarray:
+def predict(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Return the probabilities, float32 (n, k), of uint8 images (n, height, width).
 
     The network sees grey levels divided by 255. It is traced once, not once per call.
-
-    Args:
-        model: says what comes in and goes out, and is asked if there is no `run`.
-        images: any number of them.
-        batch_size: how many are answered at a time.
-        run: what answers in the model's place.
 
     Raises:
         TutorialError: if the images are of another type or shape than the network takes.
@@ -45,7 +34,7 @@ def predict(
     result = np.zeros((len(images), model.output_shape[-1]), np.float32)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size, ..., None].astype(np.float32) / 255
-        result[start : start + batch_size] = (run or model.predict_on_batch)(batch)
+        result[start : start + batch_size] = model.predict_on_batch(batch)
     return result
 
 
@@ -71,10 +60,14 @@ def cached_features(
     about = re.sub(r'_\d+"', '"', model.to_json())  # Keras numbers layers anew in every kernel
     network = joblib.hash([about, model.get_weights()])
     memory = joblib.Memory((folder or helpers.RUNS / "features") / network, verbose=0)
-    remembered = memory.cache(predict, ignore=["model", "batch_size", "run"])
-    parts = [images[start : start + part] for start in range(0, len(images), part)]
-    bar = tqdm(parts or [images], unit_scale=part, unit=" images", delay=2, leave=False)
-    return np.concatenate([remembered(model, some, batch_size=64) for some in bar])
+
+    @memory.cache
+    def features_of(some: np.ndarray) -> np.ndarray:
+        return predict(model, some, batch_size=64)
+
+    parts = [images[start : start + part] for start in range(0, len(images), part)] or [images]
+    bar = tqdm(parts, unit_scale=part, unit=" images", delay=2, leave=False)
+    return np.concatenate([features_of(some) for some in bar])
 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict:
@@ -179,7 +172,7 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     from scipy.special import log_softmax
 
     # A float32 softmax can be exactly 0, whose logarithm no T could mend.
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=float)
+    logits = np.log(np.maximum(probabilities, 1e-37), dtype=float)
 
     def log_loss(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean()

@@ -35,8 +35,11 @@ def why_not(path: Path, error: Exception) -> str:
     if path.is_dir():
         what = "a SavedModel of TensorFlow" if (path / "saved_model.pb").exists() else "no model"
         return f"it is a folder, {what}: {WHOLE}"
-    with path.open("rb") as file:
-        begins = file.read(64)
+    try:
+        with path.open("rb") as file:
+            begins = file.read(64)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
     try:
         if begins.startswith(b"PK\x03\x04"):
             return _zipped(path, error)

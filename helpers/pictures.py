@@ -13,6 +13,17 @@ from PIL import Image, ImageOps
 
 from helpers import IMAGE_SIZE, TutorialError
 
+# What undoes each EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 warnings.filterwarnings("ignore", module="PIL")  # about size and odd EXIF
 
 # Only these are opened, whatever a file is called: Pillow would start Ghostscript for an EPS.
@@ -62,12 +73,24 @@ def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) ->
         raise TutorialError(f"{title} is damaged or cut off, or too large ({error}).") from error
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says.
+
+    XMP is not asked, as Pillow would: programs that turn a picture often leave a stale word there,
+    and browsers do not heed it either.
+    """
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # damaged EXIF must not cost the picture
+        exif.load(image.info.get("exif", b""))
+    turn = TURNS.get(exif.get(0x0112))
+    return image if turn is None else image.transpose(turn)
+
+
 def _decode(raw: bytes, max_side: int) -> Image.Image:
     image = Image.open(io.BytesIO(raw), formats=FORMATS)
     image.draft(None, (max_side, max_side))  # a large JPEG decodes at 1/2, 1/4 or 1/8
     image.load()
-    with contextlib.suppress(Exception):  # damaged EXIF must not cost the picture
-        ImageOps.exif_transpose(image, in_place=True)
+    image = _upright(image)
     if image.mode[0] in "IF":  # more than 8 bits per pixel, whole numbers or not
         levels = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
         white = next((white for white in WHITES if levels.max() <= white), levels.max())

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import font_manager, patheffects
+from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from helpers import class_colours
@@ -136,10 +136,9 @@ def learning_curves(
     ax.set(xlabel="epoch", ylabel=metric)
     if title:
         ax.set_title(as_it_is(title))
-    rising = metric.endswith("accuracy")
-    if rising:
+    if metric.endswith("accuracy"):
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _mark_events(ax, events, low=rising)
+    _mark_events(ax, events, low=metric.endswith("accuracy"))
     ax.legend(loc="best")
     return ax
 
@@ -169,7 +168,7 @@ def confusion_matrix(
 
     few = len(classes) <= NUMBERS
     side = np.clip(0.62 * len(classes) + 1.4, 3.6, 20)
-    ax = ax or new_ax(max(side + 1.2, 6.5), side)
+    ax = ax or new_ax(max(side + 1.2, 8), side)
     support = np.sum(counts, axis=1, keepdims=True)
     shown = 100 * counts / np.maximum(support, 1) if normalize else counts
     names = [as_it_is(name) for name in classes]
@@ -209,7 +208,6 @@ def per_class(
     ax.set_yticks(range(len(classes)), map(as_it_is, classes))
     ax.set_ylim(len(classes) - 0.5, -0.6)
     ax.grid(axis="y", color=PALE)
-    ax.set_axisbelow(True)
     ax.set(xlabel=xlabel, title=as_it_is(title))
     return ax
 
@@ -249,25 +247,4 @@ def probabilities(p: Array, classes: Names, title: str = "", ax: Axes | None = N
     ax.tick_params(axis="y", length=0)
     ax.spines["bottom"].set_visible(False)
     ax.set(xlim=(0, 1.15), ylim=(len(classes) - 0.5, -0.5), xticks=[], title=as_it_is(title))
-    return ax
-
-
-def faces_on_picture(
-    image, boxes: Sequence[Array], texts: Names, title: str = "", ax: Axes | None = None
-) -> Axes:
-    """Draw a picture (PIL or array) with boxes (left, top, right, bottom) and a text at each."""
-    picture = np.asarray(image)
-    ax = ax or new_ax(6, 6 * picture.shape[0] / picture.shape[1])
-    ax.imshow(picture, cmap="gray")
-    halo = [patheffects.withStroke(linewidth=4, foreground="white")]
-    for (left, top, right, bottom), text in zip(boxes, texts, strict=True):
-        look = {"edgecolor": "#D55E00", "linewidth": 2, "fill": False, "path_effects": halo}
-        ax.add_patch(Rectangle((left, top), right - left, bottom - top, **look))
-        base = max(top, 0.08 * picture.shape[0])  # no room above the box: write it into the box
-        paper = {"facecolor": INK, "edgecolor": "none", "pad": 2, "alpha": 0.85}
-        place = {"xytext": (2, 3), "textcoords": "offset points", "annotation_clip": False}
-        look = {"fontsize": 9, "color": "white", "bbox": paper}
-        ax.annotate(as_it_is(text), (left, base), **look, **place)
-    ax.set_axis_off()
-    ax.set_title(as_it_is(title))
     return ax

@@ -171,7 +171,38 @@ def test_a_model_that_names_no_classes_gets_those_of_the_images(capsys, animals,
     path = make_model(tmp_path / "bare.h5", sidecar=False)
     code, out, err = run(capsys, "--data", animals, "--model", path, "--json")
     assert code == 0 and json.loads(out)["accuracy"] == pytest.approx(12 / 13)
-    assert "bare.h5 does not name its classes; taking them for cat, dog, owl." in err
+    assert (
+        "bare.h5 does not name its classes: taking them for cat, dog, owl, in this order; name"
+        in err
+    )
+
+
+def test_the_user_names_the_order_of_a_models_classes(capsys, animals, tmp_path):
+    path = make_model(tmp_path / "bare.keras", sidecar=False)
+    arguments = ("--data", animals, "--model", path, "--json", "--classes")
+    code, out, err = run(capsys, *arguments, "dog,cat,owl")  # the model's first is the dark cat
+    rows = json.loads(out)["per_class"]
+    assert code == 0 and list(rows) == ["dog", "cat", "owl"]
+    assert (rows["dog"]["recall"], rows["cat"]["recall"]) == (0, 0)
+    assert "bare.keras does not name its classes: taking them for dog, cat, owl" in err
+    code, _, err = run(capsys, *arguments, "cat,dog")
+    assert code == 1 and "gives 3 probabilities, but there are 2 classes (cat, dog)" in err
+    code, _, err = run(capsys, *arguments, "cat,dog,yak")
+    assert code == 1 and "cat, dog, yak, but the images have cat, dog, owl" in err
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "cp1252"])
+def test_names_that_the_output_lacks_do_not_end_the_report(tmp_path, encoding):
+    names = ("été", "улыбка", "笑")
+    folder = write(tmp_path / "images", (2, 2, 2), names=names)
+    path = make_model(tmp_path / "world.keras", names)
+    command = [sys.executable, str(ROOT / "evaluate_model.py"), "--data", folder, "--model", path]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.decode(encoding).splitlines()]
+    shown = [name.encode(encoding, "backslashreplace").decode(encoding) for name in names]
+    assert [words[0] for words in lines[4:]] == shown
 
 
 def test_the_best_model_that_fits_is_taken(capsys, animals, runs):

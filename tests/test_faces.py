@@ -144,7 +144,7 @@ def test_an_anchor_s_numbers_become_a_box_in_the_region(monkeypatch):
         seen.append(pixels)
         return raw.reshape(3, 16), logits
 
-    monkeypatch.setattr(faces, "_blazeface", lambda purpose: (64, anchors, run))
+    monkeypatch.setattr(detector, "_blazeface", lambda purpose: (64, anchors, run))
     image = Image.new("RGB", (400, 100), "white")
     found = detector.look(image, (100, -100, 300, 100))  # a pixel of the network is 3.125 here
     scale = 200 / 64
@@ -206,14 +206,16 @@ def test_who_decides_what_is_a_face(monkeypatch, second, third, live, accepted):
         assert tuple(region) == regions[purpose]
         return rows((box, scores[purpose])) if scores[purpose] else rows()
 
-    monkeypatch.setattr(faces, "look", look)
+    monkeypatch.setattr(detector, "look", look)
     found = detector.detect(Image.new("RGB", (200, 200)), live)
     assert len(found) == accepted
 
 
 def test_the_tiles_of_a_large_picture_cover_it(monkeypatch):
     regions = []
-    monkeypatch.setattr(faces, "look", lambda image, region: regions.append(region) or rows())
+    monkeypatch.setattr(
+        detector, "look", lambda image, region, purpose: regions.append(region) or rows()
+    )
     detector.detect(Image.new("RGB", (1600, 700)))
     assert regions[0] == (0, 0, 1600, 700)
     covered = np.zeros((700, 1600), bool)
@@ -311,7 +313,10 @@ def test_small_and_blurred_faces_are_announced(portraits):
         "The face is small (23 pixels): come closer or use a larger picture."
     ]
     assert faces.warnings(faces.Face((0, 0, 21, 20), sharp.crop, 0.9)) == []
-    assert "small (20 pixels)" in faces.warnings(faces.whole_image(Image.new("L", (20, 90))))[0]
+    assert (
+        "small (20 pixels)"
+        in faces.warnings(faces.whole_image(Image.new("L", (20, 90), "white")))[0]
+    )
 
 
 def test_sharpness_of_known_pictures():

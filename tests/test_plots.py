@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from conftest import ROOT
+from lessons import defined
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection
@@ -20,7 +21,6 @@ from matplotlib.text import Annotation
 from PIL import Image
 
 from helpers import FER_CLASSES, TutorialError, architecture, class_colours, plots
-from helpers.evaluation import calibration
 
 CLASSES = ("angry", "happy", "owl")
 
@@ -60,26 +60,72 @@ def test_every_class_has_a_colour_of_its_own():
     assert len(class_colours([str(n) for n in range(20)])) == 20
 
 
-def test_every_function_returns_its_ax_with_the_title(ax):
-    face, log = np.zeros((1, 8, 8), np.uint8), {"loss": [1.0], "val_loss": [2.0]}
-    labels, values = np.array([0, 1, 2]), np.array([0.1, 0.7, 0.2])
-    calls = {
-        "image_grid": (face,),
-        "class_balance": ({"train": labels}, CLASSES),
-        "learning_curves": (log,),
-        "confusion_matrix": (labels, labels, CLASSES),
-        "per_class": ({"recall": values}, CLASSES),
-        "reliability": (calibration(labels, np.eye(3)),),
-        "probabilities": (values, CLASSES),
-        "faces_on_picture": (face[0], [], []),
-        "architecture": (dense(),),
-    }
+CURVE = {"loss": [1.0], "val_loss": [2.0]}
+CALLS = {
+    "image_grid": (np.zeros((1, 8, 8), np.uint8),),
+    "class_balance": ({"train": np.array([0, 1, 2])}, CLASSES),
+    "learning_curves": (CURVE,),
+    "confusion_matrix": (np.eye(3, dtype=int), CLASSES),
+    "per_class": ({"recall": np.array([0.1, 0.7, 0.2])}, CLASSES),
+    "reliability": (np.array([0.5, 0.9]), np.array([0.4, 0.9]), np.array([3, 4])),
+    "probabilities": (np.array([0.1, 0.7, 0.2]), CLASSES),
+}
+
+
+def test_every_function_is_tried_here():
     public = {n for n, f in vars(plots).items() if getattr(f, "__module__", "") == plots.__name__}
-    assert {name for name in public if not name.startswith("_")} == {*calls, "style"}
-    for name, arguments in calls.items():
+    tools = {"style", "new_ax", "as_it_is", "inches"}
+    assert {name for name in public if not name.startswith("_")} == {*CALLS} | tools
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_function_returns_the_ax_given_or_a_new_one_with_its_title(ax, name):
+    draw = getattr(plots, name)
+    assert draw(*CALLS[name], title="See $a$ & 5%", ax=ax) is ax
+    try:
+        made = draw(*CALLS[name], title="See $a$ & 5%")
+        assert plt.get_fignums() and made.figure is plt.gcf()
+    finally:
+        plt.close("all")
+    for one in (ax, made):
+        assert one.get_title("left") + one.get_title() == r"See \$a\$ & 5%"
+
+
+NAMES = ["$x_1$", "$$", "100%", "[0]", "улыбка", "été", "笑", "😀"]
+
+
+def test_names_of_any_kind_are_shown_as_they_are(ax, monkeypatch, recwarn):
+    one, counts = np.eye(len(NAMES))[0], np.eye(len(NAMES), dtype=int)
+    for draw in (
+        lambda: plots.class_balance({"$y$": np.arange(len(NAMES))}, NAMES, ax=ax),
+        lambda: plots.confusion_matrix(counts, NAMES, ax=ax),
+        lambda: plots.per_class({"$y$": one, "z": one}, NAMES, ax=ax),
+        lambda: plots.probabilities(one, NAMES, ax=ax),
+        lambda: plots.image_grid(np.zeros((len(NAMES), 8, 8)), NAMES, ax=ax),
+        lambda: plots.learning_curves(CURVE, label="$y$", ax=ax),
+    ):
         ax.clear()
-        assert getattr(plots, name)(ax, *arguments, title=f"See {name}") is ax
-        assert f"See {name}" in (ax.get_title("left"), ax.get_title("center")), name
+        draw()
+        ax.figure.canvas.draw()  # would raise for $$ as mathematics
+        shown = [*ax.texts, *ax.get_yticklabels(), *ax.get_xticklabels()]
+        shown += ax.get_legend().get_texts() if ax.get_legend() else []
+        for text in shown:
+            said, mathematics = text._preprocess_math(text.get_text())
+            assert not mathematics
+            assert "\\" not in said
+    assert all("Glyph" in str(warning.message) for warning in recwarn)
+
+
+def test_the_fonts_are_those_that_are_installed():
+    with mpl.rc_context():
+        plots.style()
+        assert (
+            mpl.rcParams["font.family"][-1:] != [] and "DejaVu Sans" in mpl.rcParams["font.family"]
+        )
+        ax = plots.new_ax(3, 3)
+        ax.set_title("fine")
+        ax.figure.canvas.draw()
+        plt.close("all")
 
 
 def test_importing_the_plots_makes_no_figure_and_loads_no_tensorflow():
@@ -220,11 +266,11 @@ def test_event_texts_stand_at_their_epochs_without_overlap(ax, metric):
         assert min(abs(text.x0 - at), abs(text.x1 - at)) < 0.05 * width
 
 
-LABELS, ANSWERS = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+COUNTS = np.array([[2, 1, 0], [0, 1, 1], [0, 0, 1]])
 
 
-def test_confusion_matrix_counts_true_classes_in_rows(ax):
-    plots.confusion_matrix(LABELS, ANSWERS, CLASSES, ax=ax)
+def test_confusion_matrix_has_true_classes_in_rows(ax):
+    plots.confusion_matrix(COUNTS, CLASSES, ax=ax)
     assert texts(ax) == ["2", "1", "0", "0", "1", "1", "0", "0", "1"]
     assert [t.get_text() for t in ax.get_xticklabels()] == list(CLASSES)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["angry (3)", "happy (2)", "owl (1)"]
@@ -233,7 +279,7 @@ def test_confusion_matrix_counts_true_classes_in_rows(ax):
 
 
 def test_confusion_matrix_in_percent_of_each_row(ax):
-    plots.confusion_matrix(LABELS, ANSWERS, (*CLASSES, "none"), normalize=True, ax=ax)
+    plots.confusion_matrix(np.pad(COUNTS, (0, 1)), (*CLASSES, "none"), normalize=True, ax=ax)
     rows = [texts(ax)[i : i + 4] for i in range(0, 16, 4)]
     assert rows[0] == ["67", "33", "0", "0"] and rows[1] == ["0", "50", "50", "0"]
     assert rows[3] == ["0"] * 4
@@ -241,8 +287,27 @@ def test_confusion_matrix_in_percent_of_each_row(ax):
 
 
 def test_confusion_matrix_writes_large_counts_with_a_comma(ax):
-    plots.confusion_matrix(np.zeros(1234, int), np.zeros(1234, int), CLASSES, ax=ax)
+    plots.confusion_matrix(1234 * np.eye(3, dtype=int), CLASSES, ax=ax)
     assert texts(ax)[0] == "1,234"
+
+
+@pytest.mark.parametrize("k", [2, 7, 25, 100])
+def test_confusion_matrix_of_few_and_many_classes_is_legible(k):
+    names = [f"class {n}" for n in range(k)]
+    with mpl.rc_context():
+        plots.style()
+        ax = plots.confusion_matrix(np.eye(k, dtype=int) * 50, names, title="A title of 26 letters")
+        try:
+            ax.figure.canvas.draw()
+            assert len(ax.texts) == (k * k if k <= plots.NUMBERS else 0)
+            assert overlapping(boxes(ax.texts, ax)[:60]) == []
+            rows = ax.get_yticklabels()
+            assert [t.get_text() for t in rows] == [f"{name} (50)" for name in names]
+            assert overlapping(boxes(rows, ax)) == []
+            limits, drawn = ax.figure.bbox, boxes([*rows, ax.title, ax._left_title], ax)
+            assert all(b.x0 >= 0 and b.x1 <= limits.x1 and b.y1 <= limits.y1 for b in drawn)
+        finally:
+            plt.close("all")
 
 
 def test_per_class_dots_and_intervals(ax):
@@ -266,18 +331,13 @@ def test_per_class_series_differ_in_marker_and_place(ax):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
 
 
-def test_reliability_dots_are_the_bins(ax):
-    rng = np.random.default_rng(0)
-    top = rng.uniform(0.5, 1, 300)
-    found = calibration(rng.integers(0, 2, 300), np.stack([top, 1 - top], axis=1), bins=10)
-    plots.reliability(found, ax=ax)
-    (first,) = (c for c in ax.collections if isinstance(c, PathCollection))
-    full = found.count > 0
-    np.testing.assert_allclose(
-        first.get_offsets(), np.stack([found.confidence, found.accuracy], axis=1)[full]
-    )
-    assert np.argmax(first.get_sizes()) == np.argmax(found.count[full])
-    assert f"ECE {found.ece:.1%}" in texts(ax)
+def test_reliability_dots_are_the_bins_that_hold_something(ax):
+    confidence, accuracy = np.array([np.nan, 0.5, 0.9]), np.array([np.nan, 0.7, 0.8])
+    plots.reliability(confidence, accuracy, np.array([0, 1, 3]), ax=ax)
+    (dots,) = (c for c in ax.collections if isinstance(c, PathCollection))
+    np.testing.assert_allclose(dots.get_offsets(), [[0.5, 0.7], [0.9, 0.8]])
+    assert np.argmax(dots.get_sizes()) == 1
+    assert "ECE 12.5%" in texts(ax)  # a quarter of 0.2 and three quarters of 0.1
     assert [list(line.get_xdata()) for line in ax.lines] == [[0, 1]]  # the diagonal
 
 
@@ -300,23 +360,17 @@ def test_probabilities_on_axes_that_share_their_labels(ax):
     assert [[t.get_fontweight() == "bold" for t in one.texts].index(True) for one in axes] == [2, 0]
 
 
-def test_faces_get_a_box_and_a_text_each(ax):
-    faces = [SimpleNamespace(box=(40, 30, 70, 80)), SimpleNamespace(box=(0, 2, 20, 22))]
+def test_lesson_6_draws_a_box_and_a_text_for_each_face(ax):
+    found = np.array([(40, 30, 70, 80), (0, 2, 20, 22)])
     picture = Image.new("RGB", (120, 100), "grey")
-    plots.faces_on_picture(picture, faces, ["happy", "sad"], ax=ax)
+    detector = SimpleNamespace(look=lambda *given: found)
+    draw = defined("classify_with_widgets", "draw_boxes", detector=detector, picture=picture)
+    plt.close("all")
+    draw(ax, picture, found, ["happy", "sad"])
     drawn = {(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in ax.patches}
     assert drawn == {(40, 30, 30, 50), (0, 2, 20, 20)}
     assert texts(ax) == ["happy", "sad"]
-    assert [t.xy for t in ax.texts] == [(40, 30), (0, 8)]  # no room above the second
-    assert np.asarray(ax.get_images()[0].get_array()).shape == (100, 120, 3)
-    with pytest.raises(ValueError, match=r"shorter|longer"):
-        plots.faces_on_picture(picture, faces, ["one"], ax=ax)
-
-
-def dense():
-    import keras
-
-    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="tiny")
+    assert [t.get_position() for t in ax.texts] == [(40, 30), (0, 8)]  # no room above the second
 
 
 def test_architecture_of_the_lesson_is_drawn_to_scale_and_legible():

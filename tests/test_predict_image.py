@@ -1,6 +1,7 @@
 """The script predict_image.py, from the command line's side."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -92,12 +93,12 @@ def test_text_names_the_expression_and_offers_the_whole_image(capsys, photos, mo
 def test_patterns_are_expanded_and_brackets_in_a_name_are_not(photos):
     odd = photos / "me [1].png"
     Image.new("RGB", (48, 48)).save(odd)
-    assert predict_image.expand([str(odd)]) == [odd]
-    assert predict_image.expand([str(photos / "*.jpg")]) == [
+    assert predict_image.expand([odd]) == [odd]
+    assert predict_image.expand([photos / "*.jpg"]) == [
         photos / "astronaut.jpg",
         photos / "notes.jpg",
     ]
-    assert predict_image.expand([str(photos / "*.gif")]) == [photos / "*.gif"]
+    assert predict_image.expand([photos / "*.gif"]) == [photos / "*.gif"]
 
 
 def test_it_fails_only_if_every_file_fails(capsys, photos, model):
@@ -144,7 +145,33 @@ def test_the_default_is_the_best_for_photographs_and_toys_are_announced(
 def test_a_model_without_a_sidecar_is_taken_for_one_of_fer(capsys, photos, tmp_path):
     path = make_model(tmp_path / "plain.keras", sidecar=False)
     _, out, err = run(capsys, photos / "astronaut.jpg", "--model", path, "--json")
-    assert json.loads(out)[0]["faces"][0]["expression"] == "happy" and "assuming" in err
+    assert json.loads(out)[0]["faces"][0]["expression"] == "happy" and "in this order" in err
+
+
+def test_the_user_names_the_order_of_a_models_classes(capsys, photos, tmp_path):
+    path, turned = make_model(tmp_path / "plain.keras", sidecar=False), FER_CLASSES[::-1]
+    arguments = [photos / "astronaut.jpg", "--model", path, "--json"]
+    _, out, err = run(capsys, *arguments, "--classes", ",".join(turned[1:] + turned[:1]))
+    face = json.loads(out)[0]["faces"][0]
+    assert list(face["probabilities"]) == [*turned[1:], turned[0]]
+    assert face["expression"] == turned[4] and "taking them for sad, neutral, happy" in err
+    code, _, err = run(capsys, *arguments, "--classes", "smile, frown")
+    assert code == 1 and "gives 7 probabilities, but there are 2 classes (smile, frown)" in err
+
+
+def test_folders_with_square_brackets_and_typed_paths(capsys, photos, model, monkeypatch):
+    folder = photos / "my [old] pictures"
+    folder.mkdir()
+    (photos / "wall.png").rename(folder / "wall.png")
+    assert predict_image.expand([folder / "*.png"]) == [folder / "wall.png"]
+    monkeypatch.setenv("HOME", str(photos))
+    monkeypatch.setenv("USERPROFILE", str(photos))
+    for typed in (f'"{folder / "wall.png"}"', "~/my [old] pictures/wall.png"):
+        code, out, _ = run(capsys, typed, "--model", f"'{model}'")
+        assert code == 0 and "no face was found" in out
+    with pytest.raises(SystemExit):
+        run(capsys, "https://example.org/me.jpg")
+    assert "is an address of the web: download it first" in capsys.readouterr().err
 
 
 def test_help_does_not_load_tensorflow():
@@ -157,6 +184,15 @@ def test_help_does_not_load_tensorflow():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=helpers.ROOT, check=True
     )
     assert "False" in done.stderr and "--whole-image" in done.stdout
+
+
+def test_a_name_that_the_console_lacks_does_not_end_the_report(photos, model):
+    (photos / "wall.png").rename(photos / "стена 🙂.png")
+    command = [sys.executable, "predict_image.py", photos / "стена 🙂.png", "--model", model]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, capture_output=True, cwd=helpers.ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert rb"\u0441\u0442\u0435\u043d\u0430 \U0001f642.png: no face was found" in done.stdout
 
 
 def test_the_script_as_a_process_prints_json_and_nothing_else(photos, model):

@@ -1,0 +1,37 @@
+"""All of the tool in one box."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import ipywidgets
+
+from app.networks import Networks
+from app.photographs import Samples, photographs
+from app.teach import Teacher
+from app.webcam import Webcam
+from helpers import choose
+
+PURPOSE = (
+    "For your own face or those of volunteers, never to judge people: a face shows an "
+    "expression, not a feeling. Not for use on pupils or staff, which is prohibited in the EU "
+    "(AI Act, Article 5(1)(f))."
+)
+
+
+def demo(
+    samples: Samples | None = None, models: Sequence[choose.ModelFile] | None = None
+) -> ipywidgets.VBox:
+    """Classify photographs, the webcam, and what you teach it, in three tabs.
+
+    Above them the choice of `Networks(models)`, below them the line that says what they are for.
+    """
+    networks = Networks(models)
+    webcam = Webcam(networks)  # in two tabs, with one camera
+    teach = ipywidgets.VBox([webcam, Teacher(webcam)]).add_class("emotion-teach")
+    tabs = [photographs(networks, samples), webcam, teach]
+    tabs = ipywidgets.Tab(tabs, titles=("Photographs", "Webcam", "Teach it"))
+    small = "line-height:1.3; font-size:90%"
+    purpose = ipywidgets.HTML(f'<p style="{small}">{html.escape(PURPOSE)}</p>')
+    return ipywidgets.VBox([networks.chooser, tabs, purpose]).add_class("emotion-panel")
