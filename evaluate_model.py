@@ -76,7 +76,8 @@ def relabel(dataset, classes: tuple[str, ...], model_name: str):
 
 def best_model(dataset):
     """Return the path of the best model for these images. Raises TutorialError if there is none."""
-    from helpers import TutorialError, choose
+    from helpers import TutorialError
+    from training import choose
 
     if not (found := choose.candidates(dataset)):
         raise TutorialError(

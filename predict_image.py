@@ -122,7 +122,8 @@ def load(options: argparse.Namespace) -> tuple:
     Raises:
         TutorialError: if there is none, or it is no model.
     """
-    from helpers import FER_CLASSES, TutorialError, choose, faces, models
+    from helpers import FER_CLASSES, TutorialError, faces, models
+    from training import choose
 
     if not (path := options.model):
         if not (found := choose.model_for_photographs()):

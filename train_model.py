@@ -70,7 +70,8 @@ def run(options: argparse.Namespace) -> None:
     from sklearn.metrics import classification_report, confusion_matrix
 
     from fetch import load, load_dataset
-    from helpers import augment, data, evaluation, models, networks, plots, training
+    from helpers import augment, data, evaluation, models, networks, plots
+    from training import batches, trainer
 
     output = models.check_output(options.output)
     reading = {"pad": options.pad, "by_subject": options.by_subject}
@@ -91,14 +92,14 @@ def run(options: argparse.Namespace) -> None:
     print(f"Training on {len(learn):,} images, choosing the best epoch on {others}.")
 
     model = networks.build_cnn(n_classes, seed=options.seed)
-    history = training.train(
+    history = trainer.train(
         model,
         learn,
         validation,
         epochs=options.epochs,
         output=output,
         info=models.describe(dataset),
-        class_weight=training.class_weights(learn.labels, n_classes, power=0.5),
+        class_weight=batches.class_weights(learn.labels, n_classes, power=0.5),
         augment=augment.random_affine,
         batch_size=options.batch_size,
         resume=options.resume,

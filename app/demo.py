@@ -11,7 +11,7 @@ from app.networks import Networks
 from app.photographs import Samples, photographs
 from app.teach import Teacher
 from app.webcam import Webcam
-from helpers import choose
+from training import choose
 
 PURPOSE = (
     "For your own face or those of volunteers, never to judge people: a face shows an "

@@ -10,7 +10,8 @@ import ipywidgets
 import numpy as np
 
 from app.classifier import Classifier, load_litert
-from helpers import FER_CLASSES, TutorialError, choose, faces
+from helpers import FER_CLASSES, TutorialError, faces
+from training import choose
 
 NO_MODEL = "There is no trained network yet: run notebook 04, or `python train_model.py`, first."
 

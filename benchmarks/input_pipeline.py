@@ -23,7 +23,7 @@ from PIL import Image
 from helpers import IMAGE_SIZE, SEED
 from helpers.augment import random_affine, random_strong
 from helpers.data import Split, subset
-from helpers.training import make_dataset
+from training.batches import make_dataset
 
 BATCH = 64
 ORIGINAL = {

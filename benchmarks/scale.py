@@ -22,7 +22,8 @@ import numpy as np
 from helpers.augment import random_affine
 from helpers.data import subset
 from helpers.networks import build_cnn
-from helpers.training import compile_model, make_dataset
+from training.batches import make_dataset
+from training.trainer import compile_model
 
 BATCH = 64
 TIMES = (1, 4, 16)

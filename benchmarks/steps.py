@@ -19,7 +19,8 @@ from helpers import MODELS, SEED
 from helpers.data import Split, clean_split, subset
 from helpers.evaluation import predict, scores
 from helpers.models import load_model
-from helpers.recipe import LESSON, Recipe, teacher_probabilities, train_recipe
+from training.by_recipe import teacher_probabilities, train_recipe
+from training.recipe import LESSON, Recipe
 
 # name, what changes, and which row it is added to: the one above, or the one named
 STEPS = (

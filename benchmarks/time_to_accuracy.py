@@ -21,8 +21,10 @@ from input_pipeline import ORIGINAL
 from helpers import SEED
 from helpers.data import Split, clean_split, subset
 from helpers.networks import build_cnn
-from helpers.recipe import Recipe, train_recipe
-from helpers.training import class_weights, compile_model, make_dataset
+from training.batches import class_weights, make_dataset
+from training.by_recipe import train_recipe
+from training.recipe import Recipe
+from training.trainer import compile_model
 
 AIMS = (0.5, 0.6, 0.65)
 ROUNDS = 1000  # more than fit into any limit

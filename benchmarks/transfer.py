@@ -31,8 +31,9 @@ from helpers.augment import random_affine
 from helpers.data import Split, clean_split, subset
 from helpers.evaluation import intervals, predict, scores
 from helpers.networks import pretrained
-from helpers.recipe import Recipe, WarmUpHoldDecay, train_recipe
-from helpers.training import make_dataset
+from training.batches import make_dataset
+from training.by_recipe import WarmUpHoldDecay, train_recipe
+from training.recipe import Recipe
 
 BATCH = 64
 PROBE = 20  # steps by which the speed of a training is measured

@@ -13,11 +13,6 @@ networks      the lesson's network, the shipped one, a pretrained one
 evaluation    predictions, scores, intervals, calibration
 foreign       networks from elsewhere: told for what they are, made to fit
 models        networks on disk, each with a note of what it is
-callbacks     the checkpoint after every epoch, and live curves
-training      batches, class weights, and a training that can be interrupted
-runs          files and log of what was trained
-choose        which network to score
-recipe        the training that lesson 7 arrives at, with all its switches
 detector      finds faces
 faces         cuts them out, and has portraits to try
 """

@@ -141,14 +141,6 @@ def _looks_like_a_face(crop: np.ndarray) -> bool:
     return look(wide, (0, 0, *wide.size), "confirm")[:, 4].max(initial=0) >= FACE_LIKE
 
 
-def _looks_like_a_face(crop: np.ndarray) -> bool:
-    """Ask one of the detector's networks, which looks at a crop with room around it."""
-    side = 4 * IMAGE_SIZE
-    wide = Image.new("RGB", (2 * side, 2 * side), "grey")
-    wide.paste(Image.fromarray(crop).resize((side, side)), (side // 2, side // 2))
-    return look(wide, (0, 0, *wide.size), "confirm")[:, 4].max(initial=0) >= FACE_LIKE
-
-
 def warnings(face: Face) -> list[str]:
     """Return a sentence for each reason to doubt what a network says about this face."""
     left, top, right, bottom = face.box

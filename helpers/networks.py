@@ -74,37 +74,13 @@ def _probabilities(n_classes: int, seed: int) -> keras.Layer:
     return layers.Dense(n_classes, activation="softmax", kernel_initializer=start, dtype="float32")
 
 
-class FusedBatchNormalization(layers.BatchNormalization):
-    """Keras's batch normalisation (Ioffe and Szegedy, 2015), in one operation while training.
-
-    Keras computes mean, variance and the rest one after the other, and each of them reads the
-    whole batch again. TensorFlow has one operation for all; the weights are the same.
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        if not training:
-            return super().call(inputs, training=False)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.convert_to_tensor(self.gamma, tf.float32),
-            offset=tf.convert_to_tensor(self.beta, tf.float32),
-            mean=tf.zeros([0]),
-            variance=tf.zeros([0]),
-            epsilon=self.epsilon,
-            is_training=True,
-        )
-        for moving, seen in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + tf.stop_gradient(seen) * (1 - self.momentum))
-        return outputs
-
-
 def build_residual(
     n_classes: int,
     *,
     mean: float = 0.0,
     std: float = 1.0,
     size: int | None = IMAGE_SIZE,
-    fused: bool = False,
+    normalise: type[keras.Layer] = layers.BatchNormalization,
     seed: int = SEED,
 ) -> keras.Model:
     """Return the shipped network, not yet compiled; the same seed gives the same weights.
@@ -118,7 +94,7 @@ def build_residual(
         mean: of the training images, 0 to 1; subtracted inside the network.
         std: their standard deviation, by which the network divides.
         size: pixels of either side; None takes images of any size, with the same weights.
-        fused: True trains faster, and must not be saved: it needs this module to be loaded.
+        normalise: the kind of layer that stands after each convolution.
         seed: of the initial weights and of dropout.
 
     Returns:
@@ -126,7 +102,6 @@ def build_residual(
         sum to 1.
     """
     seeds = count(1000 * seed)
-    normalise = FusedBatchNormalization if fused else layers.BatchNormalization
 
     def convolve(x, filters: int, side: int = 3, **options):
         init = HeNormal(next(seeds))

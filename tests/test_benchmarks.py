@@ -183,7 +183,7 @@ def test_time_to_accuracy_keeps_whole_curves(result: Result) -> None:
 
 
 def test_steps_keep_every_run_and_its_recipe(result: Result) -> None:
-    from helpers.recipe import Recipe
+    from training.recipe import Recipe
 
     found = result("steps")[0]
     assert found["budget"]["images"] == 60 and found["budget"]["epochs"] == 2
@@ -200,7 +200,7 @@ def test_every_step_adds_its_change_to_the_one_above() -> None:
 
     from steps import STEPS, recipes
 
-    from helpers.recipe import LESSON
+    from training.recipe import LESSON
 
     made = recipes(12)
     assert asdict(made["the lesson's network"]) == asdict(LESSON) | {"epochs": 12}

@@ -13,7 +13,7 @@ from PIL import Image
 from helpers.augment import affine
 from helpers.faces import crop_face
 from helpers.networks import build_cnn
-from helpers.training import class_weights
+from training.batches import class_weights
 
 
 @pytest.fixture

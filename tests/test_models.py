@@ -15,8 +15,9 @@ import pytest
 from keras import layers
 
 import helpers
-from helpers import TutorialError, choose, evaluation, models, training
+from helpers import TutorialError, evaluation, models
 from helpers.data import Dataset, Split
+from training import choose, trainer
 
 CLASSES = ("blank", "dotted", "striped")
 
@@ -44,7 +45,7 @@ def test_the_plain_keras_snippet_works(tmp_path, suffix, capfd):
     from helpers.networks import build_cnn
 
     path = tmp_path / f"emotion_model{suffix}"
-    model = training.compile_model(build_cnn(7))
+    model = trainer.compile_model(build_cnn(7))
     models.save_model(model, path, {"classes": list(helpers.FER_CLASSES)})
     assert model.compiled  # the model at hand is left as it was
     assert path.stat().st_size < 4.2 * model.count_params() + 200_000  # no optimiser in it
@@ -404,7 +405,7 @@ def test_a_stand_in_is_trained_once_per_profile(shelf, capsys, monkeypatch):
     began = file.path.stat().st_mtime_ns
     assert choose.model_for(data)[1].path.stat().st_mtime_ns == began
     assert "Using a quickly trained model" in capsys.readouterr().out
-    monkeypatch.setattr(training, "train", lambda *a, **k: None)
+    monkeypatch.setattr(trainer, "train", lambda *a, **k: None)
     monkeypatch.setenv("TUTORIAL_PROFILE", "standard")
     choose.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out

@@ -15,12 +15,12 @@ from fetch.imagenet import WEIGHTS, imagenet_weights
 from helpers import TutorialError
 from helpers.augment import affine, random_affine, random_strong
 from helpers.networks import (
-    FusedBatchNormalization,
     build_cnn,
     build_residual,
     features,
     pretrained,
 )
+from training.fused import FusedBatchNormalization
 
 
 @pytest.fixture

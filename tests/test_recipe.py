@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import ROOT, TutorialError, recipe
+from helpers import ROOT, TutorialError
 from helpers.augment import mixup
-from helpers.callbacks import TrainingInterrupted
 from helpers.data import Split
-from helpers.recipe import (
-    LESSON,
-    SHIPPED,
-    Recipe,
+from training import by_recipe
+from training.by_recipe import (
     WarmUpHoldDecay,
     soft_targets,
     stream,
     teacher_probabilities,
     train_recipe,
 )
+from training.checkpoint import TrainingInterrupted
+from training.recipe import LESSON, SHIPPED, Recipe
 
 QUICK = replace(
     SHIPPED, epochs=3, small=1, warm_up=1, decay=1, batch_size=16, fast=False, teacher=0.0
@@ -145,7 +144,7 @@ def test_the_lesson_is_a_recipe_too():
 def small_network(monkeypatch):
     """In place of the residual network, one that is quick to train and takes any size too."""
 
-    def build(n_classes, *, mean=0.0, std=1.0, size=48, fused=False, seed=0):
+    def build(n_classes, *, mean=0.0, std=1.0, size=48, normalise=None, seed=0):
         keras.utils.set_random_seed(seed)
         layers = [
             keras.Input((size, size, 1)),
@@ -158,7 +157,7 @@ def small_network(monkeypatch):
         ]
         return keras.Sequential(layers)
 
-    monkeypatch.setattr(recipe, "build_residual", build)
+    monkeypatch.setattr(by_recipe, "build_residual", build)
     return build
 
 
@@ -250,7 +249,7 @@ cpu = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from dataclasses import replace
 from helpers.networks import strategy
-from helpers.recipe import train_recipe
+from training.by_recipe import train_recipe
 from tests.test_recipe import QUICK, noise
 assert strategy().num_replicas_in_sync == 2
 given = replace(QUICK, epochs=1, small=0)

@@ -112,7 +112,15 @@ def imported(source: str) -> set[str]:
 def sources() -> dict[Path, str]:
     """Return all Python of the project but the tests', notebook cells included."""
     found = {path: path.read_text("utf-8") for path in ROOT.glob("*.py")}
-    for folder in ("app", "docs/book", "fetch", "helpers", "tools", "notebooks/exercises"):
+    for folder in (
+        "app",
+        "docs/book",
+        "fetch",
+        "helpers",
+        "tools",
+        "training",
+        "notebooks/exercises",
+    ):
         found |= {path: path.read_text("utf-8") for path in (ROOT / folder).glob("*.py")}
     for path in [*ROOT.glob("notebooks/**/*.ipynb"), *ROOT.glob("app/*.ipynb")]:
         cells = json.loads(path.read_text("utf-8"))["cells"]

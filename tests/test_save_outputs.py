@@ -16,9 +16,10 @@ from PIL import Image
 from skimage.data import astronaut
 
 from fetch import loading
-from helpers import TutorialError, runs
+from helpers import TutorialError
 from tools import save_outputs
 from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs, set_aside
+from training import runs
 
 
 def png(side: int = 64, colours: int = 256) -> str:

@@ -15,10 +15,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from helpers import ROOT, TutorialError, callbacks, runs, training
+from helpers import ROOT, TutorialError
 from helpers.augment import random_affine
-from helpers.callbacks import History, TrainingInterrupted
 from helpers.data import Split
+from training import batches, live, runs, trainer
+from training.checkpoint import History, TrainingInterrupted
 
 EPOCHS = 30  # EarlyStopping ends the training below before
 
@@ -42,7 +43,7 @@ def tiny(learning_rate: float = 0.01, width: int = 8, seed: int = 3) -> keras.Mo
         keras.layers.Dropout(0.3, seed=5),
         keras.layers.Dense(3, activation="softmax"),
     ]
-    return training.compile_model(keras.Sequential(layers), learning_rate)
+    return trainer.compile_model(keras.Sequential(layers), learning_rate)
 
 
 def lighter(images, seed, size=None):
@@ -54,7 +55,7 @@ def fit(output: Path, model: keras.Model | None = None, **options):
     model, info = model or tiny(), {"classes": ["a", "b", "c"]}
     options = {"epochs": EPOCHS, "info": info, "batch_size": 16, "patience": 4} | options
     sets = options.pop("learn", noise(48)), options.pop("validation", noise(24, seed=1))
-    history = training.train(model, *sets, output=output, progress=False, **options)
+    history = trainer.train(model, *sets, output=output, progress=False, **options)
     return model, history
 
 
@@ -86,15 +87,15 @@ def epochs_on_disk(output: Path) -> int:
 
 
 def test_class_weights_are_balanced():
-    weights = training.class_weights(np.array([0] * 6 + [1] * 3 + [2] * 3), 3)
+    weights = batches.class_weights(np.array([0] * 6 + [1] * 3 + [2] * 3), 3)
     assert weights == pytest.approx({0: 12 / 18, 1: 12 / 9, 2: 12 / 9})
     with pytest.raises(TutorialError, match="Class 1 has no training image"):
-        training.class_weights(np.array([0, 0, 2]), 3)
+        batches.class_weights(np.array([0, 0, 2]), 3)
 
 
 def test_validation_batches_are_the_images_in_order():
     images, labels = noise(10).images, np.arange(10)
-    got = list(training.make_dataset(images, labels, batch_size=4, shuffle=False))
+    got = list(batches.make_dataset(images, labels, batch_size=4, shuffle=False))
     assert [len(x) for x, _ in got] == [4, 4, 2]
     x = np.concatenate([x for x, _ in got])
     assert x.dtype == np.float32 and x.shape == (10, 4, 4, 1)
@@ -105,7 +106,7 @@ def test_validation_batches_are_the_images_in_order():
 def test_every_epoch_sees_every_image_once_in_another_order():
     images, soft = noise(10).images, np.random.default_rng(1).random((10, 3))
     weights = np.arange(10.0)  # a number to know each image by
-    stream = iter(training.make_dataset(images, soft, weights, batch_size=4))
+    stream = iter(batches.make_dataset(images, soft, weights, batch_size=4))
     orders = []
     for _ in range(2):
         x, y, w = (
@@ -121,7 +122,7 @@ def test_every_epoch_sees_every_image_once_in_another_order():
 
 def test_a_later_start_continues_the_same_stream():
     split = noise(10)
-    make = functools.partial(training.make_dataset, split.images, split.labels, batch_size=4)
+    make = functools.partial(batches.make_dataset, split.images, split.labels, batch_size=4)
     make = functools.partial(make, augment=random_affine)
     whole, late = list(make().take(9)), list(make(first_epoch=2).take(3))
     for (x, y), (u, v) in zip(whole[6:], late, strict=True):
@@ -170,8 +171,8 @@ def test_what_a_training_leaves_behind(reference):
     assert [float(value) for value in rows[-1].split(",")] == pytest.approx(last)
     # the best weights are in the model and in the file
     validation = noise(24, seed=1)
-    batches = training.make_dataset(validation.images, validation.labels, shuffle=False)
-    loss = model.evaluate(batches, verbose=0)[0]
+    scored = batches.make_dataset(validation.images, validation.labels, shuffle=False)
+    loss = model.evaluate(scored, verbose=0)[0]
     assert loss == pytest.approx(min(history.log["val_loss"]), rel=1e-4)
     loaded, x = keras.models.load_model(output), validation.images[:5, ..., None] / 255
     np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
@@ -183,8 +184,8 @@ def test_lesson_4_by_hand_is_what_train_does(tmp_path, reference):
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=4, restore_best_weights=True)
     plateau = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.3, patience=2, min_lr=1e-6)
     model.fit(
-        training.make_dataset(learn.images, learn.labels, batch_size=16),
-        validation_data=training.make_dataset(validation.images, validation.labels, shuffle=False),
+        batches.make_dataset(learn.images, learn.labels, batch_size=16),
+        validation_data=batches.make_dataset(validation.images, validation.labels, shuffle=False),
         steps_per_epoch=3,
         epochs=EPOCHS,
         callbacks=[stopping, plateau],
@@ -243,7 +244,7 @@ def test_interrupted_between_any_two_steps_of_the_callbacks(tmp_path, reference,
     interrupted()
     monkeypatch.setattr(np, "savez", save)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_model", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(trainer, "save_model", lambda *_: signal.raise_signal(signal.SIGINT))
         interrupted()
     same_end(fit(output, model, resume=True), reference)
 
@@ -427,7 +428,7 @@ def test_what_cannot_end_well_does_not_begin(tmp_path, monkeypatch):
 def test_works_in_another_thread_and_with_a_bar(tmp_path, capsys):
     options = {"epochs": 1, "output": tmp_path / "m.keras", "info": {}}
     arguments = tiny(), noise(20), noise(9)
-    thread = threading.Thread(target=training.train, args=arguments, kwargs=options)
+    thread = threading.Thread(target=trainer.train, args=arguments, kwargs=options)
     thread.start()
     thread.join()
     assert (tmp_path / "m.keras").exists()
@@ -446,7 +447,7 @@ def log_epochs(curves, epochs, start=0):
 
 
 def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
-    curves = callbacks.LiveCurves("small network")
+    curves = live.LiveCurves("small network")
     log_epochs(curves, 3)
     assert curves.log["loss"] == [2, 1, 0] and len(curves.log["val_accuracy"]) == 3
     log_epochs(curves, 2)
@@ -454,14 +455,14 @@ def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
 
 
 def test_live_curves_of_a_resumed_training_keep_the_number_of_the_epoch():
-    curves = callbacks.LiveCurves()
+    curves = live.LiveCurves()
     log_epochs(curves, 5, start=3)
     np.testing.assert_array_equal(curves.log["loss"], [np.nan] * 3 + [-1, -2])
     assert "after epoch 5" in curves.describe()
 
 
 def test_live_curves_draw_training_dashed_validation_solid_and_the_reference():
-    curves = callbacks.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
+    curves = live.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
     log_epochs(curves, 4)
     loss, accuracy = curves.figure().axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
@@ -485,10 +486,10 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
         places.append(Place())
         return places[-1]
 
-    monkeypatch.setattr(callbacks, "get_ipython", Shell)
-    monkeypatch.setattr(callbacks, "display", display)
+    monkeypatch.setattr(live, "get_ipython", Shell)
+    monkeypatch.setattr(live, "display", display)
     before = plt.get_fignums()
-    curves = callbacks.LiveCurves()
+    curves = live.LiveCurves()
     log_epochs(curves, 3)
     assert [len(place.updates) for place in places] == [3]
     assert all(update.data.startswith(b"\x89PNG") for update in places[0].updates)
@@ -499,7 +500,7 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
 
 
 def test_live_curves_say_nothing_without_a_notebook(capsys):
-    log_epochs(callbacks.LiveCurves(), 2)
+    log_epochs(live.LiveCurves(), 2)
     assert capsys.readouterr() == ("", "")
 
 

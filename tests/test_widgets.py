@@ -20,8 +20,8 @@ from app.networks import Networks
 from app.teach import Teacher
 from app.webcam import Webcam
 from helpers import FER_CLASSES, TutorialError, class_colours, faces
-from helpers.choose import ModelFile
 from helpers.models import save_model
+from training.choose import ModelFile
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,7 @@ def clean(notebook: NotebookNode, name: str) -> NotebookNode:
 
 def keep_reference_runs(log: Path, reference: Path) -> None:
     """Make the last run of each experiment the reference that learners see beside theirs."""
-    from helpers.runs import logged_runs
+    from training.runs import logged_runs
 
     last = {run["experiment"]: run for path in (reference, log) for run in logged_runs(path)}
     if last:
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import nbformat
 
     from fetch.loading import load_dataset
-    from helpers.runs import REFERENCE_RUNS
+    from training.runs import REFERENCE_RUNS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="all lessons, if none is named")

@@ -86,7 +86,7 @@ def model_for(data: Dataset, prefer: str = "yours") -> tuple[keras.Model, ModelF
 def _stand_in(data: Dataset) -> tuple[keras.Model, ModelFile]:
     """Train a small network for a few epochs, and say so."""
     from helpers.networks import build_cnn
-    from helpers.training import compile_model, train
+    from training.trainer import compile_model, train
 
     n, epochs = helpers.pick(quick=(1500, 3), standard=(12_000, 4), full=(12_000, 4))
     learn, validation = grouped_split(subset(data.train, n))

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from helpers import ROOT, RUNS
-from helpers.callbacks import History
-from helpers.training import digest
+from training.checkpoint import History
+from training.trainer import digest
 
 REFERENCE_RUNS = ROOT / "benchmarks" / "results" / "reference_runs.jsonl"
 

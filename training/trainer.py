@@ -1,4 +1,4 @@
-"""Batches, class weights, and a training that can be interrupted."""
+"""Lesson 4's training in one call: it can be interrupted, goes on, and is saved."""
 
 from __future__ import annotations
 
@@ -14,91 +14,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
-from sklearn.utils.class_weight import compute_class_weight
 
 from helpers import SEED, TutorialError
-from helpers.augment import mixup as mix
-from helpers.callbacks import Checkpoint, History, interruptible
 from helpers.data import Split
 from helpers.models import check_output, read_sidecar, save_model
-
-
-def class_weights(labels: np.ndarray, n_classes: int, power: float = 1.0) -> dict[int, float]:
-    """Return n / (n_classes * count) for each class: scikit-learn's "balanced" weights.
-
-    Args:
-        labels: int (n,).
-        n_classes: how many weights there must be.
-        power: of each weight. 0.5 gives square roots, a compromise: rare classes count more,
-            but a few of their images do not decide where the whole network goes.
-
-    Raises:
-        TutorialError: if a class has no image.
-    """
-    if missing := sorted(set(range(n_classes)) - set(labels.tolist())):
-        raise TutorialError(
-            f"Class {missing[0]} has no training image, so it can have no weight: add some images."
-        )
-    weights = compute_class_weight("balanced", classes=np.arange(n_classes), y=labels) ** power
-    return dict(enumerate(weights.tolist()))
-
-
-def make_dataset(
-    images: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray | None = None,
-    *,
-    batch_size: int = 64,
-    augment: Callable | None = None,
-    mixup: float = 0.0,
-    shuffle: bool = True,
-    first_epoch: int = 0,
-    seed: int = SEED,
-) -> tf.data.Dataset:
-    """Return batches of images, float32 (b, 48, 48, 1), 0 to 1, of targets, and of weights.
-
-    Args:
-        images: uint8 (n, 48, 48), and so they stay in memory.
-        targets: int (n,), or float (n, classes): what the network should answer.
-        weights: float (n,): how much each image counts. None leaves them out.
-        batch_size: of all but the last batch of an epoch, which may be shorter.
-        augment: from a batch of images and a seed of two integers to a batch of images, as
-            `random_affine` is.
-        mixup: alpha of `helpers.augment.mixup`, for float targets with weights; 0 mixes none.
-        shuffle: True gives an endless stream, shuffled every epoch; False one pass, in order.
-        first_epoch: where to begin. Order and augmentation depend on `seed`, epoch and step
-            alone, so a resumed training sees what it would have seen.
-        seed: of order and augmentation.
-
-    Raises:
-        TutorialError: if there is no image.
-    """
-    n = len(images)
-    if not n:
-        raise TutorialError("There are no images to train on, or none to validate on: add some.")
-    with tf.device("CPU"):  # where tf.data runs, whatever trains the network
-        parts = [tf.constant(part) for part in (images, targets, weights) if part is not None]
-
-    def shuffled(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(tf.range(n), tf.stack([seed, epoch]))
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-
-    def batch(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        pixels, *rest = (tf.gather(part, index) for part in parts)
-        pixels = tf.cast(pixels, tf.float32)[..., None] / 255
-        if augment is not None:
-            pixels = augment(pixels, tf.stack([seed, step]))
-        if mixup:
-            pixels, *rest = mix(pixels, *rest, tf.stack([seed + 2, step]), mixup)
-        return tf.ensure_shape(pixels, (None, None, None, 1)), *rest
-
-    if shuffle:
-        order = tf.data.Dataset.counter(first_epoch).flat_map(shuffled)
-    else:
-        order = tf.data.Dataset.range(n).batch(batch_size)
-    steps = order.enumerate(first_epoch * math.ceil(n / batch_size))
-    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+from training.batches import make_dataset
+from training.checkpoint import Checkpoint, History, interruptible
 
 
 def compile_model(model: keras.Model, learning_rate: float = 3e-4) -> keras.Model:

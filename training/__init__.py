@@ -1,0 +1,14 @@
+"""The trainer: what lets a training of an hour be interrupted, go on, and be told from others.
+
+It imports helpers/ alone. Its modules, each from those above it:
+
+batches     images, targets and weights on their way into the network; class weights
+checkpoint  what is kept after every epoch, and how a training goes on from there
+live        curves that are drawn meanwhile
+trainer     lesson 4's training in one call, and the network saved with all that it is
+fused       batch normalisation that trains faster
+recipe      lesson 7's settings
+by_recipe   lesson 7's training
+runs        files of what was trained, and the log
+choose      which network to score, or to ask about a photograph
+"""
