@@ -27,7 +27,7 @@ VERBS = {
     "Transfer",
     "Use",
 }
-DRAWS = re.compile(r"plt\.subplots\(|\bFigure\(|LiveCurves\(")
+DRAWS = re.compile(r"plt\.subplots\(|\bFigure\(|LiveCurves\(|^plots\.(?!style)\w+\(", re.MULTILINE)
 ASKS = re.compile(r"\*\*(?:predict|before you (?:run|look)|decide|for each, decide)", re.IGNORECASE)
 LINK = re.compile(r"\[(\d+ · [^\]]+)\]\((\d\d_\w+\.ipynb)\)")
 
@@ -95,7 +95,7 @@ def form(path: Path) -> Form:
         lines=median(lines),
         longest=max(lines),
         in_a_row=max(map(len, kinds.split("m"))),
-        figures=sum(len(DRAWS.findall(text)) for text in code),
+        figures=sum(bool(DRAWS.search(text)) for text in code),
         questions=sum(len(ASKS.findall(text)) for text in prose(path)),
     )
 

@@ -221,7 +221,10 @@ def test_residual_network_is_small_and_of_plain_layers():
 
 
 def test_residual_network_takes_any_size_with_the_same_weights(images):
-    fixed, free = build_residual(3, seed=4), build_residual(3, size=None, fused=True, seed=4)
+    fixed, free = (
+        build_residual(3, seed=4),
+        build_residual(3, size=None, normalise=FusedBatchNormalization, seed=4),
+    )
     np.testing.assert_allclose(fixed(images), free(images), atol=1e-5)
     assert free(images[:, :32, :32]).shape == (5, 3)
     other = build_residual(3, seed=5)
