@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 
-from helpers import arguments
+from app import arguments
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from helpers import arguments
+from app import arguments
 
 
 def expand(names: list[Path]) -> list[Path]:

@@ -6,23 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
+from app import arguments
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the options. TensorFlow is imported later, so that --help is there at once."""
     parser = argparse.ArgumentParser(
         description="Train the lesson's network with augmentation, class weights, early stopping "
         "and a falling learning rate, then report on the test images.",
         epilog="Interrupted with Ctrl-C or switched off? The same command with --resume goes on.",
     )
-
-    def at_least_one(text: str) -> int:
-        if int(text) < 1:
-            raise argparse.ArgumentTypeError("must be 1 or more")
-        return int(text)
-
     parser.add_argument(
         "--data",
-        type=Path,
+        type=arguments.path,
         help="a zip, a folder with train/ and test/, or a folder of class folders "
         "(default: what TUTORIAL_DATASET or dataset/ holds)",
     )
@@ -36,14 +32,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--epochs",
-        type=at_least_one,
+        type=arguments.whole_number(1),
         default=40,
         help="at most so many rounds through the images; it stops when it no longer gets better "
         "(default: 40)",
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=arguments.path,
         default=Path("emotion_model.h5"),
         help="where the model goes, as .keras or .h5 by its ending; an earlier one is kept as "
         ".previous (default: emotion_model.h5)",
@@ -54,15 +50,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="go on with a training that was interrupted, or with more --epochs than before",
     )
     parser.add_argument(
-        "--images", type=at_least_one, help="train on so many images only, to try things out"
+        "--images",
+        type=arguments.whole_number(1),
+        help="train on so many images only, to try things out",
     )
     parser.add_argument(
-        "--batch-size", type=at_least_one, default=64, help="images per step (default: 64)"
+        "--batch-size",
+        type=arguments.whole_number(1),
+        default=64,
+        help="images per step (default: 64)",
     )
     parser.add_argument(
-        "--seed", type=int, default=42, help="another number, another training (default: 42)"
+        "--seed",
+        type=arguments.seed,
+        default=42,
+        help="another number, another training (default: 42)",
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args(argv)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -131,9 +135,10 @@ def run(options: argparse.Namespace) -> None:
         print("To train longer: the same command with --resume and more --epochs.")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Return 0, 1 after an error that the user can put right, or 130 after Ctrl-C."""
-    options = parse(arguments)
+    arguments.print_anything()
+    options = parse(argv)
     from helpers import TutorialError
 
     try:

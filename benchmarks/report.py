@@ -20,10 +20,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
+from app.arguments import print_anything
 from fetch.loading import load, load_dataset
 from fetch.toy_faces import write_toy_faces
 from helpers import BUILD, TutorialError, replacing
-from helpers.arguments import print_anything
 from helpers.data import Dataset
 
 T = TypeVar("T")

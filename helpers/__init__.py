@@ -3,7 +3,6 @@
 This file holds what all share; the others are:
 
 plots         every chart that appears more than once; it takes arrays
-arguments     what is typed after a script's name
 architecture  the picture of a network, layer by layer
 pictures      opens any picture, and makes 48 x 48 grey levels of it
 data          images and labels in memory; copies among them; honest splits

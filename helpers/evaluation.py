@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-import helpers
 from helpers import IMAGE_SIZE, SEED, TutorialError
 
 if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
@@ -36,38 +33,6 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np
         batch = images[start : start + batch_size, ..., None].astype(np.float32) / 255
         result[start : start + batch_size] = model.predict_on_batch(batch)
     return result
-
-
-def cached_features(
-    model: keras.Model, images: np.ndarray, folder: Path | None = None, part: int = 512
-) -> np.ndarray:
-    """Return what `predict` does, float32 (n, k), and compute nothing twice.
-
-    An interrupted run loses one part of the images at most.
-
-    Args:
-        model: gives features, for example; the files are named after it and its weights.
-        images: uint8 (n, height, width).
-        folder: of the files; `RUNS`/features if not given.
-        part: how many images a file holds the features of.
-
-    Raises:
-        TutorialError: if the images do not fit the network.
-    """
-    import joblib
-    from tqdm.auto import tqdm
-
-    about = re.sub(r'_\d+"', '"', model.to_json())  # Keras numbers layers anew in every kernel
-    network = joblib.hash([about, model.get_weights()])
-    memory = joblib.Memory((folder or helpers.RUNS / "features") / network, verbose=0)
-
-    @memory.cache
-    def features_of(some: np.ndarray) -> np.ndarray:
-        return predict(model, some, batch_size=64)
-
-    parts = [images[start : start + part] for start in range(0, len(images), part)] or [images]
-    bar = tqdm(parts, unit_scale=part, unit=" images", delay=2, leave=False)
-    return np.concatenate([features_of(some) for some in bar])
 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict:

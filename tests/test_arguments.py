@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import arguments
+from app import arguments
 
 
 def refused(read, text: str) -> str:

@@ -12,6 +12,7 @@ from sklearn import metrics
 
 from helpers import TutorialError, evaluation
 from helpers.networks import build_residual
+from training import features
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -286,23 +287,23 @@ def test_features_are_kept_part_by_part(tmp_path, monkeypatch):
         asked.append(len(images))
         return real(model, images, **options)
 
-    monkeypatch.setattr(evaluation, "predict", counting)
+    monkeypatch.setattr(features, "predict", counting)
     with pytest.raises(KeyboardInterrupt):
-        evaluation.cached_features(model, images, tmp_path, part=4)
-    found = evaluation.cached_features(model, images, tmp_path, part=4)
+        features.cached_features(model, images, tmp_path, part=4)
+    found = features.cached_features(model, images, tmp_path, part=4)
     assert asked == [4, 4, "interrupted", 2]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, real(model, images, batch_size=4))
 
-    again = evaluation.cached_features(model, images, tmp_path, part=4)
+    again = features.cached_features(model, images, tmp_path, part=4)
     assert len(asked) == 4 and (again == found).all()
     next(tmp_path.rglob("output.pkl")).write_bytes(b"damaged")
-    assert (evaluation.cached_features(model, images, tmp_path, part=4) == found).all()
+    assert (features.cached_features(model, images, tmp_path, part=4) == found).all()
     assert len(asked) == 5
 
     model.layers[-1].set_weights([np.ones((1, 2)), np.zeros(2)])
-    other = evaluation.cached_features(model, images, tmp_path, part=4)
+    other = features.cached_features(model, images, tmp_path, part=4)
     np.testing.assert_allclose(other, real(model, images), rtol=1e-3)
     assert len(asked) == 8
-    evaluation.cached_features(model, images[::-1], tmp_path, part=4)
+    features.cached_features(model, images[::-1], tmp_path, part=4)
     assert len(asked) == 11

@@ -10,5 +10,6 @@ fused       batch normalisation that trains faster
 recipe      lesson 7's settings
 by_recipe   lesson 7's training
 runs        files of what was trained, and the log
+features    what a network makes of images, computed once
 choose      which network to score, or to ask about a photograph
 """

@@ -100,8 +100,13 @@ def soft_targets(
         float32 (n, n_classes), rows that sum to 1; and float32 (n,), 1 on average.
 
     Raises:
-        TutorialError: if a class has no image.
+        TutorialError: if a class has no image; if the teacher's answers are missing, or not wanted.
     """
+    if (teacher is not None) != (recipe.teacher > 0):
+        raise TutorialError(
+            "A recipe with a teacher needs the teacher's answers, and only such a recipe does: "
+            "give both or neither."
+        )
     target = np.eye(n_classes, dtype=np.float32)[labels]
     target += recipe.label_smoothing * (1 / n_classes - target)
     if teacher is not None:
@@ -195,11 +200,6 @@ def train_recipe(
             or none of a class; if the checkpoint is that of another training.
         TrainingInterrupted: on Ctrl-C, or ■ in JupyterLab.
     """
-    if (teacher is not None) != (recipe.teacher > 0):
-        raise TutorialError(
-            "A recipe with a teacher needs the teacher's answers, and only such a recipe does: "
-            "give both or neither."
-        )
     one_hot = np.eye(n_classes, dtype=np.float32)[validation.labels]
     scored = make_dataset(validation.images, one_hot, batch_size=256, shuffle=False)
     target, weight = soft_targets(recipe, train.labels, n_classes, teacher)

@@ -88,12 +88,7 @@ def train(
     options = {"batch_size": batch_size, "augment": augment, "seed": seed}
     settings = info.get("settings", {}) | options | fingerprints(model, train, validation)
     settings |= {"augment": _name(augment), "class_weight": class_weight, "patience": patience}
-    watching = [
-        keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
-        keras.callbacks.ReduceLROnPlateau(
-            "val_loss", factor=0.3, patience=max(1, patience // 2), min_lr=1e-6
-        ),
-    ]
+    watching = _watching(patience)
     checkpoint = Checkpoint(output, settings, watching, resume)
     with interruptible(checkpoint, progress) as bar:
         model.fit(
@@ -109,6 +104,15 @@ def train(
         )
         save_trained(model, output, info, checkpoint.history)
     return checkpoint.history
+
+
+def _watching(patience: int) -> list[keras.callbacks.Callback]:
+    """Return the two callbacks of lesson 4 that act on the validation loss."""
+    slower = {"factor": 0.3, "patience": max(1, patience // 2), "min_lr": 1e-6}
+    return [
+        keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau("val_loss", **slower),
+    ]
 
 
 def save_trained(
