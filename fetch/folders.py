@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,15 +11,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 
-from fetch.archives import NOT_UNPACKED
+from fetch.archives import ENDINGS, NOT_UNPACKED
 from helpers import FER_CLASSES, TutorialError
-from helpers.pictures import is_junk, is_picture
+from helpers.pictures import is_heic, is_junk, is_picture
 
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+LIKE_A_SPLIT = re.compile(r"(?i)^(train|test|val)\w*?[ _.-]|[ _.-](train|test|val)[a-z]*$")
 Parts = tuple[str, ...]  # of a path: ("train", "happy", "1.png")
 Place = tuple[Parts, int]  # with the index of the class
 
@@ -39,21 +41,27 @@ class Layout:
 
 def split_of(name: str) -> str:
     """Return "train", "validation" or "test" for a folder's usual names, in any case, or ""."""
-    return next((split for split, names in SPLITS.items() if name.casefold() in names), "")
+    return next((split for split, names in SPLITS.items() if name.strip().casefold() in names), "")
 
 
 def walk(folder: Path) -> Iterator[Parts]:
     """Give the parts of all paths below a folder; those of a folder end with "".
 
-    Left out are junk, toy faces within, and folders met again through a link.
+    Left out are junk, toy faces within, and links to a folder that they lie in.
+
+    Raises:
+        TutorialError: if a folder cannot be read.
     """
-    seen = set()
-    for here, below, files in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise TutorialError(f"{Path(error.filename).name}/ cannot be read: {error.strerror}.")
+
+    for here, below, files in os.walk(folder, onerror=refuse, followlinks=True):
         place = Path(here)
-        if place.resolve() in seen or (place != folder and "toy.json" in files):
+        circle = place.is_symlink() and place.resolve() in map(Path.resolve, place.parents)
+        if circle or (place != folder and "toy.json" in files):
             below.clear()
             continue
-        seen.add(place.resolve())
         below[:] = sorted(name for name in below if not is_junk(name))
         for name in ["", *sorted(files)]:
             if not is_junk(name):
@@ -75,7 +83,7 @@ def read_folder(folder: Path, title: str) -> Layout:
     for split, places in _splits(everything).items():
         classes = splits[split] = {}
         for parts, at in _unwrapped(places, set(splits.get("train", ()))):
-            name = unicodedata.normalize("NFC", parts[at])  # macOS takes accents apart
+            name = unicodedata.normalize("NFC", parts[at].strip())  # macOS takes accents apart
             files = classes.setdefault(name, {})
             if is_picture(parts[-1]):
                 label = "/".join((name, *parts[at + 1 :])).encode("utf-8", "replace").decode()
@@ -84,9 +92,10 @@ def read_folder(folder: Path, title: str) -> Layout:
             elif parts[-1]:
                 strays.append("/".join(parts))
     _check(splits, everything, title)
+    hollow = [f"{s}/{c}".lstrip("/") for s in splits for c in splits[s] if not splits[s][c]]
     for split, classes in splits.items():
         splits[split] = {name: files for name, files in classes.items() if files}
-    notes = [_taken(taken), _left_aside(everything, taken, strays), _hints(splits)]
+    notes = [_taken(taken), _left_aside(everything, taken, strays, hollow), _hints(splits)]
     return Layout(splits, strays, list(filter(None, notes)), (folder / "toy.json").exists())
 
 
@@ -126,7 +135,7 @@ def _unwrapped(places: list[Place], classes: set[str]) -> list[Place]:
 def _check(splits: dict, everything: list[Parts], title: str) -> None:
     """Raise TutorialError where there are no pictures, or a folder is not as it must be."""
     if not any(files for classes in splits.values() for files in classes.values()):
-        what = f"no images but {_endings(everything)}.{_heic(everything)}"
+        what = _no_images(everything)
         if loose := sum(is_picture(parts[-1]) for parts in everything):
             what = f"images ({loose:,}), but none in a class folder: make a folder for each "
             what += "class, in train/ and test/ or side by side."
@@ -138,16 +147,16 @@ def _check(splits: dict, everything: list[Parts], title: str) -> None:
         )
     known = splits.get("train") or next(iter(splits.values()))
     for split, classes in splits.items():
+        empty = sorted(name for name, files in classes.items() if not files)
+        if split and empty and (split == "train" or len(empty) == len(classes)):
+            within = (parts for parts in everything if split in map(split_of, parts))
+            inside = [parts for parts in within if empty[0] in parts[1:-1]]
+            raise TutorialError(
+                f"{title}: {split}/{empty[0]}/ holds {_no_images(inside)} Fill it or remove it."
+            )
         for name, files in sorted(classes.items()):
-            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+            if not name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
                 raise TutorialError(f"{title}: rename the folder {name!a}, which is no text.")
-            if split == "train" and not files:
-                train = (parts for parts in everything if "train" in map(split_of, parts))
-                inside = [parts for parts in train if name in parts[1:-1]]
-                raise TutorialError(
-                    f"{title}: train/{name}/ holds no images but {_endings(inside)}; fill it or "
-                    f"remove it.{_heic(inside)}"
-                )
             if files and name not in known:
                 hint = ", ".join(get_close_matches(name, known, 1) or sorted(known)[:10])
                 raise TutorialError(
@@ -164,8 +173,8 @@ def _taken(taken: dict[Parts, tuple[str, str]]) -> str:
     return f"Taken: {', '.join(said)}."
 
 
-def _left_aside(everything: list[Parts], taken: dict, strays: list[str]) -> str:
-    """Say which pictures were not taken, and which files beside pictures are none."""
+def _left_aside(everything: list[Parts], taken: dict, strays: list[str], hollow: list[str]) -> str:
+    """Say which pictures were not taken, which files beside them are none, and what is empty."""
     left = [parts for parts in everything if is_picture(parts[-1]) and parts not in taken]
     said = []
     if left:
@@ -176,6 +185,13 @@ def _left_aside(everything: list[Parts], taken: dict, strays: list[str]) -> str:
     if strays:
         kinds = _endings([stray.split("/") for stray in strays])
         said.append(f"files that are no pictures ({kinds}), such as {strays[0]}")
+    packed = ["/".join(parts) for parts in everything if parts[-1].lower().endswith(ENDINGS)]
+    if packed := [name for name in packed if name not in strays]:
+        said.append(f"archives ({', '.join(packed[:3])}{', ...' * (len(packed) > 3)})")
+    if hollow:
+        said.append(
+            f"folders without images ({', '.join(hollow[:5])}{', ...' * (len(hollow) > 5)})"
+        )
     return (f"Left aside: {'; '.join(said)}." * bool(said) + _heic(everything)).strip()
 
 
@@ -183,11 +199,18 @@ def _endings(paths: Iterable[Sequence[str]]) -> str:
     """Count files by their endings: "8 .txt, 2 .pdf"."""
     names = [parts[-1] for parts in paths if parts[-1]]
     kinds = Counter(PurePath(name).suffix.lower() or "without ending" for name in names)
-    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(4)) or "nothing"
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(4))
+
+
+def _no_images(paths: Sequence[Sequence[str]]) -> str:
+    """Say what there is instead of images: "no images but 8 .txt."."""
+    packed = any(parts[-1].lower().endswith(ENDINGS) for parts in paths)
+    what = f"no images but {kinds}" if (kinds := _endings(paths)) else "no images and nothing else"
+    return f"{what}{': unpack what is packed in there' * packed}.{_heic(paths)}"
 
 
 def _heic(paths: Iterable[Sequence[str]]) -> str:
-    number = sum(parts[-1].lower().endswith((".heic", ".heif")) for parts in paths)
+    number = sum(is_heic(parts[-1]) for parts in paths)
     sentence = f" HEIC pictures ({number:,}), as iPhones make them, cannot be read: save as JPEG."
     return sentence * bool(number)
 
@@ -202,7 +225,12 @@ def _hints(splits: dict) -> str:
     labels = {
         label for names in splits.values() for files in names.values() for label in files.values()
     }
-    if folders := {tuple(label.split("/")[1:-1]) for label in labels} - {()}:
+    if alike := [name for name in splits.get("", ()) if re.search(LIKE_A_SPLIT, name)]:
+        said.append(f"Taken for classes: {', '.join(alike[:5])}; splits are called train and test.")
+    folders = {tuple(label.split("/")[1:-1]) for label in labels} - {()}
+    if any(split_of(name) for names in folders for name in names):
+        said.append("In the class folders are train or test; as splits they belong around them.")
+    elif folders:
         said.append(
             f"Images lie in {len(folders):,} folders below their class, as those of persons do: "
             "to keep each on one side of a split, use --by-subject or `by_subject=True`."

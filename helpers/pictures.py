@@ -42,6 +42,11 @@ def is_picture(name: str) -> bool:
     return not is_junk(name) and PurePath(name).suffix.lower() in ENDINGS
 
 
+def is_heic(name: str) -> bool:
+    """Whether a file is named as the pictures of iPhones are, which cannot be read here."""
+    return not is_junk(name) and name.lower().endswith((".heic", ".heif"))
+
+
 def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) -> Image.Image:
     """Decode any picture: upright, mode RGB, its longer side at most `max_side` pixels.
 

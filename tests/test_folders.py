@@ -35,6 +35,7 @@ EIGHT = {"cat": 8, "dog": 8}
         ("train/train", "test/test"),
         ("data/archive/train", "data/archive/test"),
         ("train/images", "test/images"),
+        ("train ", " Test"),
     ],
 )
 def test_splits_are_known_by_their_usual_names_wherever_they_lie(tmp_path, train, test):
@@ -109,6 +110,46 @@ def test_links_in_circles_end(tmp_path):
     assert found(tmp_path) == {"train": EIGHT, "test": EIGHT}
 
 
+def test_a_link_to_another_folder_is_followed_each_time(tmp_path):
+    make(tmp_path, ["train"], CLASSES)
+    (tmp_path / "test").symlink_to(tmp_path / "train")
+    make(tmp_path, ["elsewhere"], ["owls"])
+    (tmp_path / "train" / "owl").symlink_to(tmp_path / "elsewhere" / "owls")
+    assert found(tmp_path) == dict.fromkeys(("train", "test"), EIGHT | {"owl": 8})
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    make(tmp_path, ["train"], CLASSES)
+
+    def scandir(place, real=os.scandir):
+        if Path(place).name == "dog":
+            raise PermissionError(13, "Permission denied", str(place))
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(TutorialError, match="dog/ cannot be read: Permission denied"):
+        read_folder(tmp_path, "here/")
+
+
+def test_empty_folders_and_archives_beside_the_classes_are_left_aside(tmp_path):
+    make(tmp_path / "bare", ["."], CLASSES)
+    (tmp_path / "bare" / "owl").mkdir()
+    assert notes(tmp_path / "bare") == "Left aside: folders without images (owl)."
+    make(tmp_path / "split", ["train", "test"], CLASSES)
+    (tmp_path / "split" / "test" / "owl").mkdir()
+    write(tmp_path / "split", {"test.zip": b"PK", "a/b.tar.gz": b""})
+    said = "Left aside: archives (test.zip, a/b.tar.gz); folders without images (test/owl)."
+    assert notes(tmp_path / "split") == said
+
+
+def test_splits_that_are_not_taken_for_some_are_hinted_at(tmp_path):
+    make(tmp_path / "names", ["."], ["train_set", "my test"], n=1)
+    hint = "Taken for classes: my test, train_set; splits are called train and test."
+    assert hint in notes(tmp_path / "names")
+    make(tmp_path / "below", CLASSES, ["train", "test"], n=1)
+    assert notes(tmp_path / "below").startswith("In the class folders are train or test; as spl")
+
+
 def test_any_name_is_a_class(tmp_path):
     names = ["радость", "very happy", "😀", "👨‍👩‍👧", "$x$", "100%", "[a]", "\u00e9", "0", "喜び"]
     make(tmp_path, ["train", "test"], names)
@@ -117,7 +158,7 @@ def test_any_name_is_a_class(tmp_path):
 
 def test_composed_and_decomposed_accents_are_one_class(tmp_path):
     make(tmp_path, ["train"], ["\u00e9", "dog"])
-    make(tmp_path, ["train", "test"], ["e\u0301"], n=2)
+    make(tmp_path, ["train", "test"], ["e\u0301 "], n=2)  # nor does a blank make two
     assert found(tmp_path) == {"train": {"\u00e9": 10, "dog": 8}, "test": {"\u00e9": 2}}
 
 
@@ -151,13 +192,15 @@ def test_the_seven_expressions_are_a_hint_and_no_condition(tmp_path):
         ([], ["test/doge/1.png"], "test/doge/ is no class of train/; should it be dog"),
         ([], ["test/Dog/1.png"], "test/Dog/ is no class of train/; should it be dog"),
         ([], ["test/owl/1.png"], "test/owl/ is no class of train/; should it be cat, dog"),
-        (["train/cat"], ["train/cat/1.txt"], "train/cat/ holds no images but 1 .txt; fill it"),
+        (["train/cat"], ["train/cat/1.txt"], "train/cat/ holds no images but 1 .txt. Fill it"),
         (["train/cat"], ["train/cat/1.heic"], "1 .heic.*HEIC pictures .1., as iPhones make them"),
         (["train", "test"], ["train/1.png", "test/1.png"], "images lie directly in test/, train/"),
         (["train", "test"], ["1.png", "2.png"], "has images .2., but none in a class folder"),
         (["train", "test"], ["1.txt", "2.pdf"], "has no images but 1 .txt, 1 .pdf"),
         (["train", "test"], ["a/1.heic"], "has no images but 1 .heic.*save as JPEG"),
-        (["train", "test"], [], "has no images but nothing"),
+        (["train", "test"], ["b/c.zip"], "has no images but 1 .zip: unpack what is packed"),
+        (["train", "test"], [], "has no images and nothing else"),
+        (["test"], ["test/cat/1.txt"], "test/cat/ holds no images but 1 .txt. Fill it"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, remove, add, words):
@@ -172,5 +215,5 @@ def test_what_is_wrong_is_named(tmp_path, remove, add, words):
 def test_an_empty_class_folder_is_named(tmp_path):
     make(tmp_path, ["train", "test"], CLASSES)
     (tmp_path / "train" / "owl").mkdir()
-    with pytest.raises(TutorialError, match="train/owl/ holds no images but nothing; fill it"):
+    with pytest.raises(TutorialError, match=r"train/owl/ holds no images and nothing else\. Fill"):
         read_folder(tmp_path, "here/")
