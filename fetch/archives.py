@@ -30,20 +30,31 @@ KNOWN = {  # how files begin that are not read here
     b"\x93NUMPY": "NumPy array",
     b"<": "web page",
 }
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
 def other_than_archive(path: Path) -> str:
     """Return "" for a zip, a tar and a table of FER-2013; for any other file, what it is."""
     with path.open("rb") as file:
         head = file.read(1000)
-    if zipfile.is_zipfile(path) or tarfile.is_tarfile(path) or tables.is_table(head):
-        return ""
+    with suppress(*DAMAGED):  # what is_tarfile raises where a tar.gz is cut off early
+        if zipfile.is_zipfile(path) or tarfile.is_tarfile(path) or tables.is_table(head):
+            return ""
     for start, kind in KNOWN.items():
         if head.lstrip().startswith(start):
-            return f"a {kind}, not read here: make folders of its pictures, one for each class"
+            return (
+                f"a {kind}, not read here: unpack it, or make folders of its pictures, "
+                "one for each class"
+            )
     if path.name.lower().endswith(ENDINGS) or not head:
         return "no zip file, or only partly downloaded; get it again"
-    found = ", ".join(tables.columns(head)[:6])
+    if head.startswith(PACKED):
+        return "a single file that is packed: unpack it, and name what comes out"
+    if is_picture(path.name):
+        return "a single picture: name the folder around its class folder"
+    found = ", ".join(tables.columns(head)[:6])[:80]
+    if not found.isprintable() or "\ufffd" in found:
+        found = "bytes that are no text"
     return f"no folder, zip, tar, or table with emotion, pixels and Usage, but has {found!r}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def locate(path: str | Path) -> Source:
     if name.startswith(("http:", "https:")):
         raise TutorialError(f"{name} is an address: download it first, then name the file.")
     # Notebooks run in notebooks/, so a path typed at the project's root is tried there too.
-    for found in (Path(name).expanduser(), ROOT / Path(name).expanduser()):
+    given = Path(name)
+    with suppress(RuntimeError):  # ~name, and there is nobody of this name
+        given = given.expanduser()
+    for found in (given, ROOT / given):
         if found.exists():
             found = found.resolve()
             return _opened((found.is_dir() and _content(found)) or found, ", as you named it")
@@ -68,15 +72,23 @@ def locate(path: str | Path) -> Source:
 
 
 def _content(folder: Path) -> Path | None:
-    """Return the folder if there are images in its folders, or else an archive that lies in it."""
+    """Return the folder if there are images in its folders, or else an archive that lies in it.
+
+    Raises:
+        TutorialError: if there are several.
+    """
     for *above, name in walk(folder):
         if above and (is_picture(name) or any(map(split_of, above))):
             return folder
+    found = []
     for file in sorted(folder.iterdir()):
         table = file.suffix.lower() == ".csv" and not archives.other_than_archive(file)
         if table or file.name.lower().endswith(archives.ENDINGS):
-            return file
-    return None
+            found.append(file)
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise TutorialError(f"{folder.name}/ has several archives ({names}): name or unpack one.")
+    return found[0] if found else None
 
 
 def _opened(path: Path, how: str = "") -> Source:

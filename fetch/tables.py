@@ -19,7 +19,7 @@ USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
 
 def columns(head: bytes) -> list[str]:
     """Return the names in the first line of a table, as far as there is one."""
-    line = head.decode("utf-8-sig", "replace").split("\n")[0]
+    line = head.decode("utf-8-sig", "replace").lstrip().split("\n")[0]
     return [name.strip(' \t\r"').lower() for name in line.split(",")]
 
 
@@ -35,18 +35,20 @@ def pictures(file: BinaryIO, title: str) -> Iterator[tuple[str, bytes]]:
         TutorialError: if a row is not as it must be.
     """
     text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    names = columns(next(text).encode())
-    for number, row in enumerate(csv.reader(text), 1):
+    names = columns(next(line for line in text if line.strip()).encode())
+    rows = (row for row in csv.reader(text) if any(map(str.strip, row)))
+    for number, row in enumerate(rows, 1):
         try:
             cells = dict(zip(names, map(str.strip, row), strict=True))
-            levels = np.array(cells["pixels"].split(), np.int64)
+            levels = np.frombuffer(bytes(map(int, cells["pixels"].split())), np.uint8)
             side = math.isqrt(levels.size)
-            image = Image.fromarray(np.array(levels.reshape(side, side), np.uint8))
-            usage, emotion = cells["usage"], EMOTIONS[int(cells["emotion"])]
+            image = Image.fromarray(levels.reshape(side, side))
+            usage, emotion = cells["usage"], EMOTIONS[range(7).index(int(cells["emotion"]))]
             name = f"{USAGES[usage]}/{emotion}/{usage}_{number:05d}.png"
-        except (ValueError, LookupError, OverflowError) as error:
+        except (ValueError, LookupError) as error:
             raise TutorialError(
-                f"{title} is damaged or cut off in row {number} ({error}); get it again."
+                f"{title} is damaged or cut off in row {number}, which must have an emotion from 0 "
+                f"to 6, the grey levels of a square, and {' or '.join(USAGES)}; get it again."
             ) from error
         png = io.BytesIO()
         image.save(png, "PNG")

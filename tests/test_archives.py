@@ -111,7 +111,7 @@ def test_what_cannot_be_read_is_told_apart(tmp_path):
         (
             "a.rar",
             b"Rar!\x1a\x07\x00",
-            "is a RAR archive, not read here: make folders of its pictures",
+            "is a RAR archive, not read here: unpack it, or make folders of its pictures",
         ),
         ("a.zip", b"Rar!\x1a\x07\x00", "is a RAR archive"),
         ("a.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
@@ -126,6 +126,10 @@ def test_what_cannot_be_read_is_told_apart(tmp_path):
             "is no folder, zip, tar, or table with emotion, pixels and Usage, but has .path, label",
         ),
         ("a.docx", b"text", "is no folder, zip, tar, or table with emotion"),
+        ("a.bin", bytes(range(256)), "is no .* but has 'bytes that are no text'"),
+        ("fer2013.csv.gz", b"\x1f\x8b\x08", "is a single file that is packed: unpack it, and name"),
+        ("a.tar.gz", b"\x1f\x8b\x08", "is no zip file, or only partly downloaded"),
+        ("1.png", encode(noise(1)), "is a single picture: name the folder around its class"),
     ],
 )
 def test_other_files_are_called_by_their_name(tmp_path, name, content, words):
@@ -159,9 +163,26 @@ def test_the_table_of_fer2013(tmp_path, header, zipped):
     assert set(found) <= {"train.csv"}
 
 
+def test_blank_lines_in_a_table_mean_nothing(tmp_path):
+    lines = ["", "emotion,pixels,Usage", "", "1,0 0 0 0,Training", " ", "2,0 0 0 0,PublicTest", ""]
+    (tmp_path / "fer.csv").write_text("\n".join(lines))
+    assert archives.other_than_archive(tmp_path / "fer.csv") == ""
+    names = set(unpacked(tmp_path / "fer.csv"))
+    assert names == {"fer/train/disgust/Training_00001.png", "fer/test/fear/PublicTest_00002.png"}
+
+
 @pytest.mark.parametrize(
     "row",
-    ["0,1 2 3,Training", "7,1 2 3 4,Training", "0,1 2 3 x,Training", "0,1 2 3 4", "0,1 2 3 4,Fun"],
+    [
+        "-1,1 2 3 4,Training",
+        "0,1 2 3 -4,Training",
+        "0,1 2 3 256,Training",
+        "0,1 2 3,Training",
+        "7,1 2 3 4,Training",
+        "0,1 2 3 x,Training",
+        "0,1 2 3 4",
+        "0,1 2 3 4,Fun",
+    ],
 )
 def test_a_row_that_is_not_as_it_must_be_is_named(tmp_path, row):
     path = tmp_path / "fer2013.csv"

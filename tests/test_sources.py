@@ -87,6 +87,8 @@ def test_what_is_not_there(tmp_path):
         sources.locate("nowhere")
     with pytest.raises(TutorialError, match="is an address: download it first"):
         sources.locate("https://example.org/archive.zip")
+    with pytest.raises(TutorialError, match="There is no ~nobody-of-this-name/a"):
+        sources.locate("~nobody-of-this-name/a")
 
 
 def test_a_folder_with_nothing_but_an_archive_or_a_table_stands_for_it(tmp_path):
@@ -97,6 +99,9 @@ def test_a_folder_with_nothing_but_an_archive_or_a_table_stands_for_it(tmp_path)
     write_table(tmp_path / "csv" / "fer2013.csv", rows)
     (tmp_path / "csv" / "about.csv").write_text("a,b")
     assert count(sources.locate(tmp_path / "csv")) == {"train": 7, "test": 7}
+    pack(tmp_path / "zip" / "b.zip", layout())
+    with pytest.raises(TutorialError, match=r"zip/ has several archives \(a.zip, b.zip\): name"):
+        sources.locate(tmp_path / "zip")
 
 
 def test_an_archive_is_unpacked_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
