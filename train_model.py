@@ -73,19 +73,19 @@ def run(options: argparse.Namespace) -> None:
     """Train, save, report. Raises TutorialError with a sentence for the user."""
     from sklearn.metrics import classification_report, confusion_matrix
 
-    from fetch import load, load_dataset
-    from helpers import augment, data, evaluation, models, networks, plots
+    from fetch import loading, sources
+    from helpers import augment, data, evaluation, models, networks
     from training import batches, trainer
 
     output = models.check_output(options.output)
     reading = {"pad": options.pad, "by_subject": options.by_subject}
     if options.data:
-        dataset = load(options.data, **reading)
-        print(dataset.verdict, *dataset.notes, *dataset.problems[:5], sep="\n")
-        if len(dataset.problems) > 5:
-            print(f"... and {len(dataset.problems) - 5} more files like these.")
+        source = sources.locate(options.data)
+        print(source.message)
+        dataset = loading.load(source, **reading)
+        print(*loading.report(dataset), sep="\n")
     else:
-        dataset = load_dataset(**reading)
+        dataset = loading.load_dataset(**reading)
     n_classes = len(dataset.classes)
     learn, validation = data.learning_split(
         dataset, seed=options.seed, by_subject=options.by_subject
@@ -124,15 +124,27 @@ def run(options: argparse.Namespace) -> None:
             zero_division=0,
         )
     )
-    plots.style()
     title = f"{output.name} on the test images of {dataset.name}"
     counts = confusion_matrix(dataset.test.labels, predicted, labels=range(n_classes))
-    ax = plots.confusion_matrix(counts, dataset.classes, title=title)
     picture = output.with_name(f"{output.stem}_confusion_matrix.png")
-    ax.figure.savefig(picture, dpi=120)
+    draw(counts, dataset.classes, title, picture)
     print(f"Saved {output}, {models.sidecar_path(output).name} and {picture.name}.")
     if not history.stopped:
         print("To train longer: the same command with --resume and more --epochs.")
+
+
+def draw(counts, classes: tuple[str, ...], title: str, picture: Path) -> None:
+    """Save the confusion matrix, and say so where no font has all the letters of its names."""
+    import warnings
+
+    from helpers import plots
+
+    plots.style()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        plots.confusion_matrix(counts, classes, title=title).figure.savefig(picture, dpi=120)
+    if any("missing from font" in str(warning.message) for warning in caught):
+        print(f"Boxes in {picture.name} are letters that no font here has: install one, as Noto.")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -36,7 +36,9 @@ def load(
     splits = {(split or bare_as): folders for split, folders in layout.splits.items()}
     names = tuple(sorted(splits.get("train") or next(iter(splits.values()))))
     if bare_as == "train" and "train" not in splits:
-        raise TutorialError(f"There are images in {', '.join(splits)}/, but none in train/.")
+        raise TutorialError(
+            f"There are images in {', '.join(splits)}/, but none in train/ to learn from."
+        )
     if bare_as == "train" and len(names) < 2:
         raise TutorialError(f"There must be two class folders at least, and is only {names[0]}/.")
     problems = [f"{file} is no picture and was skipped." for file in layout.strays]
@@ -58,6 +60,15 @@ def load(
         fingerprint=mark,
         notes=tuple(filter(None, notes)),
     )
+
+
+def report(data: Dataset) -> list[str]:
+    """Return what there is to say of a data set, in few lines: of many files only the first."""
+    room = max(5 - len(data.notes), 2)
+    files = list(data.problems[:room])
+    if (more := len(data.problems) - len(files)) > 0:
+        files[-1] = f"... and {more + 1:,} more files like these."
+    return [data.verdict, *data.notes, *files]
 
 
 def load_dataset(
@@ -89,7 +100,8 @@ def _read(
         try:
             picture = open_picture(path.read_bytes())
         except (TutorialError, OSError) as error:
-            trouble[label] = f"{split}/{file} was skipped: {error}"
+            why = getattr(error, "strerror", None) or error  # without the path on this machine
+            trouble[label] = f"{split}/{file} was skipped: {why}"
             problems.append(trouble[label])
             continue
         if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
@@ -117,6 +129,11 @@ def _completed(parts: dict[str, Split], by_subject: bool) -> str:
             "images, which also choose the best epoch, so they are a little too good."
         )
     parts["train"], parts["test"] = grouped_split(parts["train"], 0.2, by_subject=by_subject)
+    if not len(parts["test"]):
+        raise TutorialError(
+            "No test images can be kept aside: a class needs two different images at least"
+            f"{', of two persons' * by_subject}."
+        )
     return (
         f"There is no test/: a fifth, {len(parts['test']):,} images, is kept aside as test "
         "images, the same ones each time."

@@ -1,6 +1,7 @@
 """Loading all images into memory: what comes out, and what is said about it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from drawn import encode, make, noise, pack, write, write_table
 from PIL import Image
 
 from fetch import load, load_dataset, sources
+from fetch.loading import report
 from helpers import FER_CLASSES, TutorialError, data, fer2013
 
 CLASSES = ("cat", "dog")
@@ -134,6 +136,34 @@ def test_a_class_without_a_usable_image_and_the_right_file_is_blamed(tmp_path):
     bad = {name: b"" if name.startswith("test/") else c for name, c in layout().items()}
     with pytest.raises(TutorialError, match=r"cat has no test image: test/cat/1\.png was skipped"):
         load(write(tmp_path / "b", bad))
+
+
+def test_one_picture_of_a_class_cannot_be_parted(tmp_path):
+    make(tmp_path / "one", ["."], CLASSES, n=1)
+    with pytest.raises(TutorialError, match="a class needs two different images at least"):
+        load(tmp_path / "one")
+    make(tmp_path / "person", ["."], [f"{name}/S1" for name in CLASSES], n=3)
+    with pytest.raises(TutorialError, match="two different images at least, of two persons"):
+        load(tmp_path / "person", by_subject=True)
+
+
+def test_a_report_is_short_and_counts_what_it_leaves_out(tmp_path):
+    bad = {f"train/cat/x{k}.png": b"" for k in range(7)}
+    loaded = load(write(tmp_path, layout() | bad))
+    assert len(loaded.problems) == 7 and not loaded.notes
+    lines = report(loaded)
+    assert lines[0] == loaded.verdict and lines[1:5] == list(loaded.problems[:4])
+    assert lines[5:] == ["... and 3 more files like these."]
+    few = replace(loaded, problems=loaded.problems[:5])
+    assert report(few)[1:] == list(few.problems)
+    assert len(report(replace(loaded, notes=("a", "b", "c", "d", "e")))) == 8
+
+
+def test_a_link_that_leads_nowhere_is_named_without_this_machines_path(tmp_path):
+    write(tmp_path, layout())
+    (tmp_path / "train/cat/9.png").symlink_to(tmp_path / "nowhere.png")
+    (said,) = load(tmp_path).problems
+    assert said.startswith("train/cat/9.png was skipped: ") and str(tmp_path) not in said
 
 
 @pytest.mark.parametrize("split", [".", "train"])

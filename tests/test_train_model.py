@@ -108,6 +108,15 @@ def test_a_validation_folder_chooses_and_persons_are_not_divided(tmp_path, capsy
     assert "not square, so that they got bars: 1." in shown
 
 
+def test_a_folder_is_named_and_letters_without_a_font_are_announced(tmp_path, capsys):
+    make(tmp_path / "data", ["train", "test"], ["cat", "\U000f0000"], n=4)
+    arguments = ["--data", str(tmp_path / "data"), "--epochs", "1"]
+    assert train_model.main([*arguments, "--output", str(tmp_path / "m.keras")]) == 0
+    shown = capsys.readouterr()
+    assert "Data: data/, as you named it." in shown.out and "UserWarning" not in shown.err
+    assert "Boxes in m_confusion_matrix.png are letters that no font here has" in shown.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
