@@ -89,13 +89,18 @@ def best_model(dataset):
 
 def classes_of(info: dict, name: str, outputs: int, dataset) -> tuple[str, ...]:
     """Return a model's classes, and say so where they are a guess or not those of the images."""
-    from helpers import FER_CLASSES
+    from helpers import FER_CLASSES, TutorialError
 
     seen = info.get("data", {})
     if seen and "toy" in (seen["kind"], dataset.kind) and seen["kind"] != dataset.kind:
         print(f"Mind that {name} was trained on {seen['name']}, and this is {dataset.name}.")
     if info.get("classes"):
         return tuple(info["classes"])
+    if outputs not in (len(dataset.classes), len(FER_CLASSES)):
+        raise TutorialError(
+            f"{name} gives {outputs} probabilities and does not name its classes, and the images "
+            f"have {len(dataset.classes)}: choose images that fit, or name its own with --classes."
+        )
     classes = dataset.classes if len(dataset.classes) == outputs else FER_CLASSES
     print(
         f"{name} does not name its classes: taking them for {', '.join(classes)}, in this order; "
@@ -141,7 +146,7 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
     print(source.message)
     reading = {"pad": options.pad, "by_subject": options.by_subject}
     dataset = loading.load(source, bare_as="test", **reading)
-    print(dataset.verdict, *dataset.notes, *dataset.problems[:5], sep="\n")
+    print(*loading.report(dataset), sep="\n")
     path = path or best_model(dataset)
     model, info = loaded or models.load_model(path, named=options.classes)
     classes = classes_of(info, path.name, model.output_shape[-1], dataset)

@@ -25,16 +25,18 @@ BEGINNINGS = {
     rb"version https://git-lfs": "it only points to the network: fetch that with `git lfs pull`",
     rb"\s*<": "it is a page of the web: download the file itself",
     rb"\s*[{\[]": f"it is JSON, such as the architecture without its weights: {WHOLE}",
-    rb"\x80": "it is a pickle, which PyTorch and others write and which could run code of its own",
-    rb"": "it is something else",
+    rb"\x80": "it is a pickle, which PyTorch and others write and which could run code of its own: "
+    + WHOLE,
+    rb"": "it is no network by its content: name the file that model.save wrote",
 }
 
 
 def why_not(path: Path, error: Exception) -> str:
     """Say what a file or folder is that Keras could not load, and what to do: half a sentence."""
     if path.is_dir():
-        what = "a SavedModel of TensorFlow" if (path / "saved_model.pb").exists() else "no model"
-        return f"it is a folder, {what}: {WHOLE}"
+        if (path / "saved_model.pb").exists():
+            return f"it is a folder, a SavedModel of TensorFlow: {WHOLE}"
+        return "it is a folder: name the .keras or .h5 file itself"
     try:
         with path.open("rb") as file:
             begins = file.read(64)
@@ -68,6 +70,9 @@ def _hdf5(path: Path, error: Exception) -> str:
 
     with h5py.File(path) as file:
         whole, saved_by = "model_config" in file.attrs, file.attrs.get("keras_version", "?")
+        weights = "layers" in file or "layer_names" in file.attrs
+    if not whole and not weights:
+        return f"it is an HDF5 file without a network: {WHOLE}"
     if not whole:
         return f"it holds weights without a network: {WHOLE}"
     if path.suffix not in (".h5", ".hdf5"):

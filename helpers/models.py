@@ -33,12 +33,19 @@ def sidecar_path(path: Path) -> Path:
 
 
 def read_sidecar(path: Path) -> dict:
-    """Return what is written beside a model file; {} if nothing is, or nothing legible."""
+    """Return what is written beside a model file, as far as it is legible; {} if nothing is."""
     try:
         info = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return info if isinstance(info, dict) else {}
+    if not isinstance(info, dict):
+        return {}
+    classes, about = info.get("classes"), info.get("data")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        info.pop("classes", None)
+    if not isinstance(about, dict) or not {"name", "kind"} <= about.keys():
+        info.pop("data", None)
+    return info
 
 
 def check_output(path: Path) -> Path:
@@ -131,17 +138,18 @@ def _with_classes(info: dict, name: str, k: int, classes: Sequence[str], named) 
     own = info.get("classes")
     if own and named and list(named) != own:
         raise TutorialError(f"{name} names its classes, {', '.join(own)}: leave --classes out.")
-    if not own and (classes := named or classes):
-        info["classes"] = own = list(classes)
+    taken = own or list(named or classes)
+    if taken and len(taken) != k:
+        raise TutorialError(
+            f"{name} gives {k} probabilities, but there are {len(taken)} classes "
+            f"({', '.join(taken)}): choose a model that fits, or name its own with --classes."
+        )
+    if taken and not own:
+        info["classes"] = taken
         print(
-            f"{name} does not name its classes: taking them for {', '.join(own)}, in this order"
+            f"{name} does not name its classes: taking them for {', '.join(taken)}, in this order"
             + ("." if named else "; the scripts take another with --classes."),
             file=sys.stderr,
-        )
-    if own and len(own) != k:
-        raise TutorialError(
-            f"{name} gives {k} probabilities, but there are {len(own)} classes "
-            f"({', '.join(own)}): choose a model that fits, or name its own with --classes."
         )
     return info
 

@@ -191,6 +191,13 @@ def test_the_user_names_the_order_of_a_models_classes(capsys, animals, tmp_path)
     assert code == 1 and "cat, dog, yak, but the images have cat, dog, owl" in err
 
 
+def test_a_model_that_names_no_classes_and_fits_none_is_refused(capsys, animals, tmp_path):
+    path = make_model(tmp_path / "bare.keras", ("a", "b", "c", "d"), sidecar=False)
+    code, _, err = run(capsys, "--data", animals, "--model", path)
+    assert code == 1 and "taking them" not in err
+    assert "bare.keras gives 4 probabilities and does not name its classes, and the" in err
+
+
 @pytest.mark.parametrize("encoding", ["cp1251", "cp1252"])
 def test_names_that_the_output_lacks_do_not_end_the_report(tmp_path, encoding):
     names = ("été", "улыбка", "笑")

@@ -135,6 +135,7 @@ FILES = {  # what was saved, and how
     "zip.keras": lambda path: zipped(path, "notes.txt"),
     "half.keras": lambda path: zipped(path, "config.json"),
     "text.keras": lambda path: path.write_text("hello"),
+    "pictures.h5": lambda path: h5py.File(path, "w").close(),
 }
 SAID = {
     "weights.weights.h5": "it holds weights without a network: save the whole",
@@ -146,7 +147,7 @@ SAID = {
     "newer.keras": f"Keras 99.1.0 saved it, and this is {keras.__version__}: pip install -U keras",
     "architecture.json": "it is JSON, such as the architecture without its weights",
     "saved_model": "it is a folder, a SavedModel of TensorFlow",
-    "folder.keras": "it is a folder, no model",
+    "folder.keras": "it is a folder: name the .keras or .h5 file itself",
     "empty.h5": "it is empty",
     "phone.tflite": "it is a network of TFLite",
     "pointer.keras": "it only points to the network: fetch that with `git lfs pull`",
@@ -155,7 +156,8 @@ SAID = {
     "torch.keras": "it is a network of PyTorch",
     "zip.keras": "it is a zip file without a network in it",
     "half.keras": "it is damaged or cut off",
-    "text.keras": "it is something else",
+    "text.keras": "it is no network by its content: name the file that model.save wrote",
+    "pictures.h5": "it is an HDF5 file without a network",
 }
 
 
@@ -302,8 +304,12 @@ def test_classes_where_no_sidecar_names_them(tmp_path, capsys):
     assert "striped, blank, dotted, in this order.\n" in capsys.readouterr().err
     with pytest.raises(TutorialError, match="gives 3 probabilities, but there are 7 classes"):
         models.load_model(path, helpers.FER_CLASSES)
+    assert capsys.readouterr().err == ""  # nothing is taken that does not fit
     models.sidecar_path(path).write_text("[not json")
     assert models.load_model(path)[1] == {}
+    for odd in ({"classes": None, "data": None}, {"classes": "abc", "data": {"x": 1}}, [1]):
+        models.sidecar_path(path).write_text(json.dumps(odd))
+        assert models.load_model(path)[1] == {}
     models.sidecar_path(path).write_text(json.dumps({"classes": CLASSES}))
     assert models.load_model(path, named=CLASSES)[1]["classes"] == list(CLASSES)
     with pytest.raises(TutorialError, match=r"m.keras names its classes, .*: leave --classes out"):
