@@ -171,7 +171,7 @@ def confusion_matrix(
     ax = ax or new_ax(max(side + 1.2, 8), side)
     support = np.sum(counts, axis=1, keepdims=True)
     shown = 100 * counts / np.maximum(support, 1) if normalize else counts
-    names = [as_it_is(name) for name in classes]
+    names = [as_it_is(name if len(name) <= 30 else f"{name[:29]}…") for name in classes]
     rows = [f"{name} ({n:,})" for name, n in zip(names, support[:, 0], strict=True)]
     look = {"fmt": ".0f", "vmax": 100} if normalize else {"fmt": ",d"}
     look |= {"annot": few, "cbar": not few, "linewidths": int(few), "annot_kws": {"fontsize": 9}}

@@ -116,6 +116,13 @@ def test_names_of_any_kind_are_shown_as_they_are(ax, monkeypatch, recwarn):
     assert all("Glyph" in str(warning.message) for warning in recwarn)
 
 
+def test_a_name_of_a_hundred_letters_leaves_room_for_the_matrix(recwarn):
+    ax = plots.confusion_matrix(np.eye(2, dtype=int), ["x" * 120, "y"])
+    ax.figure.canvas.draw()
+    assert not [w for w in recwarn if "constrained_layout" in str(w.message)]
+    assert ax.get_xticklabels()[0].get_text() == "x" * 29 + "…"
+
+
 def test_the_fonts_are_those_that_are_installed():
     with mpl.rc_context():
         plots.style()
