@@ -20,13 +20,20 @@ def expand(names: list[Path]) -> list[Path]:
     Windows hands patterns such as *.jpg over as they are; square brackets are none, as folders
     may be called so. What matches nothing is kept, so that it is reported by name.
     """
-    from helpers.pictures import is_picture
+    from helpers import TutorialError
+    from helpers.pictures import is_heic, is_junk, is_picture
 
     paths = []
     for path in names:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if is_picture(file.name))
+            try:
+                files = sorted(file for file in path.iterdir() if not is_junk(file.name))
+            except OSError as error:
+                raise TutorialError(f"{path} cannot be read: {error.strerror}.") from error
+            inside = [file for file in files if is_picture(file.name) or is_heic(file.name)]
             paths += inside or [path]
+            if others := len(files) - len(inside):
+                print(f"Left aside in {path}: {others} that are no pictures, folders among them.")
         elif path.exists():
             paths.append(path)
         else:

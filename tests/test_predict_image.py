@@ -101,6 +101,22 @@ def test_patterns_are_expanded_and_brackets_in_a_name_are_not(photos):
     assert predict_image.expand([photos / "*.gif"]) == [photos / "*.gif"]
 
 
+def test_what_is_no_picture_in_a_folder_is_counted_and_heic_is_named(capsys, photos, model):
+    (photos / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    code, out, err = run(capsys, photos, "--model", model)
+    assert code == 0 and "phone.HEIC is a HEIC picture, which cannot be read here" in out
+    assert f"Left aside in {photos}: 3 that are no pictures, folders among them." in err
+
+
+def test_a_folder_that_cannot_be_read_gets_a_sentence(capsys, photos, model, monkeypatch):
+    def iterdir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(photos), "iterdir", iterdir)
+    code, _, err = run(capsys, photos, "--model", model)
+    assert code == 1 and err.endswith(f"{photos} cannot be read: Permission denied.\n")
+
+
 def test_it_fails_only_if_every_file_fails(capsys, photos, model):
     (photos / "empty").mkdir()
     bad = [photos / "nowhere.jpg", photos / "notes.jpg", photos / "empty"]
