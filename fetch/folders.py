@@ -100,7 +100,7 @@ def read_folder(folder: Path, title: str) -> Layout:
 
 
 def _splits(everything: list[Parts]) -> dict[str, list[Place]]:
-    """Sort paths by split; of several places with train/ and test/ the uppermost is taken."""
+    """Sort paths by split; of several places the uppermost with both train/ and test/."""
     bare, roots = [], {}  # {("archive",): {"train": [...], "test": [...]}}
     for parts in everything:
         here = [at for at, name in enumerate(parts[:-2]) if split_of(name)]
@@ -116,7 +116,10 @@ def _splits(everything: list[Parts]) -> dict[str, list[Place]]:
     def rank(root: Parts) -> tuple:
         return not {"train", "test"} <= set(roots[root]), len(root), root
 
-    found = roots[min(roots, key=rank)] if roots else {"": bare}
+    found = {} if roots else {"": bare}
+    for root in sorted(roots, key=rank):
+        if not {"train", "test"} <= set(found):  # else they may lie apart: a/train/, b/test/
+            found = roots[root] | found
     return {split: found[split] for split in ("", *SPLITS) if split in found}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
 def columns(head: bytes) -> list[str]:
     """Return the names in the first line of a table, as far as there is one."""
     line = head.decode("utf-8-sig", "replace").lstrip().split("\n")[0]
-    return [name.strip(' \t\r"').lower() for name in line.split(",")]
+    return [name.strip(' \t\r"').lower() for name in re.split("[,;\t]", line)]
 
 
 def is_table(head: bytes) -> bool:
@@ -35,8 +36,9 @@ def pictures(file: BinaryIO, title: str) -> Iterator[tuple[str, bytes]]:
         TutorialError: if a row is not as it must be.
     """
     text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    names = columns(next(line for line in text if line.strip()).encode())
-    rows = (row for row in csv.reader(text) if any(map(str.strip, row)))
+    first = next(line for line in text if line.strip())
+    names, between = columns(first.encode()), re.findall("[,;\t]", first)[0]
+    rows = (row for row in csv.reader(text, delimiter=between) if any(map(str.strip, row)))
     for number, row in enumerate(rows, 1):
         try:
             cells = dict(zip(names, map(str.strip, row), strict=True))

@@ -163,6 +163,13 @@ def test_the_table_of_fer2013(tmp_path, header, zipped):
     assert set(found) <= {"train.csv"}
 
 
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_table_as_other_programs_save_it(tmp_path, between):
+    text = "emotion,pixels,Usage\n1,0 0 0 0,Training\n".replace(",", between)
+    (tmp_path / "fer.csv").write_text(text)
+    assert set(unpacked(tmp_path / "fer.csv")) == {"fer/train/disgust/Training_00001.png"}
+
+
 def test_blank_lines_in_a_table_mean_nothing(tmp_path):
     lines = ["", "emotion,pixels,Usage", "", "1,0 0 0 0,Training", " ", "2,0 0 0 0,PublicTest", ""]
     (tmp_path / "fer.csv").write_text("\n".join(lines))

@@ -36,6 +36,7 @@ EIGHT = {"cat": 8, "dog": 8}
         ("data/archive/train", "data/archive/test"),
         ("train/images", "test/images"),
         ("train ", " Test"),
+        ("a/train", "b/deeper/test"),
     ],
 )
 def test_splits_are_known_by_their_usual_names_wherever_they_lie(tmp_path, train, test):
