@@ -1,7 +1,5 @@
 """Finds splits and classes in a folder of pictures, and says what it took and what it did not."""
 
-from __future__ import annotations
-
 import os
 import unicodedata
 from collections import Counter
@@ -21,6 +19,7 @@ SPLITS = {
 }
 Parts = tuple[str, ...]  # of a path: ("train", "happy", "1.png")
 Place = tuple[Parts, int]  # with the index of the class
+Taken = dict[Parts, tuple[str, int]]  # pictures: their split, and the index of the class
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,8 @@ def walk(folder: Path) -> Iterator[Parts]:
             continue
         seen.add(place.resolve())
         below[:] = sorted(name for name in below if not is_junk(name))
-        for name in ["", *sorted(files)]:
-            if not is_junk(name):
-                yield *place.relative_to(folder).parts, name
+        names = sorted(name for name in files if not is_junk(name))
+        yield from ((*place.relative_to(folder).parts, name) for name in ["", *names])
     if (folder / NOT_UNPACKED).exists():
         for line in (folder / NOT_UNPACKED).read_text("utf-8").splitlines():
             yield tuple(line.split("/"))
@@ -71,7 +69,9 @@ def read_folder(folder: Path, title: str) -> Layout:
             the folder in the sentence.
     """
     everything = list(walk(folder))
-    splits, strays, taken = {}, [], {}
+    splits: dict[str, dict[str, dict[Path, str]]] = {}
+    strays: list[str] = []
+    taken: Taken = {}
     for split, places in _splits(everything).items():
         classes = splits[split] = {}
         for parts, at in _unwrapped(places, set(splits.get("train", ()))):
@@ -80,13 +80,13 @@ def read_folder(folder: Path, title: str) -> Layout:
             if is_picture(parts[-1]):
                 label = "/".join((name, *parts[at + 1 :])).encode("utf-8", "replace").decode()
                 files[folder.joinpath(*parts)] = label
-                taken[parts] = split, "/".join(parts[:at])
+                taken[parts] = split, at
             elif parts[-1]:
                 strays.append("/".join(parts))
     _check(splits, everything, title)
     for split, classes in splits.items():
         splits[split] = {name: files for name, files in classes.items() if files}
-    notes = [_taken(taken), _left_aside(everything, taken, strays), _hints(splits)]
+    notes = [_places(taken), _left_aside(everything, taken, strays), _hints(splits, taken)]
     return Layout(splits, strays, list(filter(None, notes)), (folder / "toy.json").exists())
 
 
@@ -142,8 +142,7 @@ def _check(splits: dict, everything: list[Parts], title: str) -> None:
             if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
                 raise TutorialError(f"{title}: rename the folder {name!a}, which is no text.")
             if split == "train" and not files:
-                train = (parts for parts in everything if "train" in map(split_of, parts))
-                inside = [parts for parts in train if name in parts[1:-1]]
+                inside = [p for p in everything if name in p[1:-1] and "train" in map(split_of, p)]
                 raise TutorialError(
                     f"{title}: train/{name}/ holds no images but {_endings(inside)}; fill it or "
                     f"remove it.{_heic(inside)}"
@@ -155,28 +154,29 @@ def _check(splits: dict, everything: list[Parts], title: str) -> None:
                 )
 
 
-def _taken(taken: dict[Parts, tuple[str, str]]) -> str:
+def _places(taken: Taken) -> str:
     """Say where the splits were found, if that is not where they are looked for first."""
-    places = Counter(taken.values()).items()
-    if all(split == place for (split, place), _ in places):
+    places = Counter((split, "/".join(parts[:at])) for parts, (split, at) in taken.items())
+    if all(split == place for split, place in places):
         return ""
-    said = (f"{n:,} images in {place}/ as {split or 'classes'}" for (split, place), n in places)
+    said = (f"{n:,} images in {at}/ as {split or 'classes'}" for (split, at), n in places.items())
     return f"Taken: {', '.join(said)}."
 
 
-def _left_aside(everything: list[Parts], taken: dict, strays: list[str]) -> str:
+def _left_aside(everything: list[Parts], taken: Taken, strays: list[str]) -> str:
     """Say which pictures were not taken, and which files beside pictures are none."""
     left = [parts for parts in everything if is_picture(parts[-1]) and parts not in taken]
+    places = Counter("/".join((*parts[:-1][:2], "")) for parts in left).most_common()
     said = []
     if left:
-        places = Counter("/".join((*parts[:-1][:2], "")) for parts in left).most_common()
         named = ", ".join(f"{place or 'beside them'} {count:,}" for place, count in places[:3])
-        more = f" and {len(places) - 3:,} more folders" * (len(places) > 3)
+        more = f" and {len(places) - 3:,} more folders" if len(places) > 3 else ""
         said.append(f"images outside the class folders ({named}{more})")
     if strays:
-        kinds = _endings([stray.split("/") for stray in strays])
+        kinds = _endings(stray.split("/") for stray in strays)
         said.append(f"files that are no pictures ({kinds}), such as {strays[0]}")
-    return (f"Left aside: {'; '.join(said)}." * bool(said) + _heic(everything)).strip()
+    sentence = f"Left aside: {'; '.join(said)}." if said else ""
+    return (sentence + _heic(everything)).strip()
 
 
 def _endings(paths: Iterable[Sequence[str]]) -> str:
@@ -187,22 +187,21 @@ def _endings(paths: Iterable[Sequence[str]]) -> str:
 
 
 def _heic(paths: Iterable[Sequence[str]]) -> str:
+    """Return a sentence on HEIC pictures, with a space before it, or ""."""
     number = sum(parts[-1].lower().endswith((".heic", ".heif")) for parts in paths)
-    sentence = f" HEIC pictures ({number:,}), as iPhones make them, cannot be read: save as JPEG."
-    return sentence * bool(number)
+    if number == 0:
+        return ""
+    return f" HEIC pictures ({number:,}), as iPhones make them, cannot be read: save as JPEG."
 
 
-def _hints(splits: dict) -> str:
+def _hints(splits: dict, taken: Taken) -> str:
     """Say what may be meant: an expression under another name, persons below the classes."""
     said, classes = [], set().union(*splits.values())
     missing, own = sorted(set(FER_CLASSES) - classes), sorted(classes - set(FER_CLASSES))
     if 1 <= len(missing) <= 3:
-        but = f", but {', '.join(own[:3])}" * bool(own)
+        but = f", but {', '.join(own[:3])}" if own else ""
         said.append(f"Unlike in FER-2013 there is no {', '.join(missing)}{but}.")
-    labels = {
-        label for names in splits.values() for files in names.values() for label in files.values()
-    }
-    if folders := {tuple(label.split("/")[1:-1]) for label in labels} - {()}:
+    if folders := {parts[at + 1 : -1] for parts, (_, at) in taken.items()} - {()}:
         said.append(
             f"Images lie in {len(folders):,} folders below their class, as those of persons do: "
             "to keep each on one side of a split, use --by-subject or `by_subject=True`."

@@ -1,7 +1,5 @@
 """Finds the images or gets them: a folder, an archive, Kaggle, or toy faces drawn on the spot."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -83,9 +81,8 @@ def _opened(path: Path, how: str = "") -> Source:
     """Return the images of a folder, or of an archive, which is unpacked."""
     # Learners show messages to others, so no folder above this project is in them.
     title = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-    if path.is_dir():
-        return Source(read_folder(path, title + "/"), f"Data: {title}/{how}.")
-    return Source(read_folder(_unpacked(path), title), f"Data: {title}{how}.")
+    folder, title = (path, title + "/") if path.is_dir() else (_unpacked(path), title)
+    return Source(read_folder(folder, title), f"Data: {title}{how}.")
 
 
 def _unpacked(path: Path) -> Path:
@@ -108,13 +105,8 @@ def _unpacked(path: Path) -> Path:
 
 def _downloaded(folder: Path) -> bool:
     """Whether FER-2013 could be fetched into a folder; if not, print why and what to do."""
-
-    def fill(new: Path) -> None:
-        kaggle.download(new)
-        read_folder(new, "what Kaggle sent")
-
     try:
-        make_folder(folder, fill)
+        make_folder(folder, kaggle.download)
     except (TutorialError, OSError) as error:
         print(
             f"No FER-2013: {str(error).rstrip('.')}. For the real data run `python start.py` again "

@@ -3,8 +3,6 @@
 In all functions p holds the traits of n people, au how strongly each action unit moves them.
 """
 
-from __future__ import annotations
-
 from collections import namedtuple
 from collections.abc import Iterator
 from types import SimpleNamespace
