@@ -51,10 +51,12 @@ def unpack(path: Path, folder: Path) -> None:
     Nothing else is read, so large files beside them do no harm.
 
     Raises:
-        TutorialError: if it is damaged, locked, huge or hostile.
+        TutorialError: if it is something else, or damaged, locked, huge or hostile.
     """
     from tqdm.auto import tqdm
 
+    if other := other_than_archive(path):
+        raise TutorialError(f"{path.name} is {other}.")
     others: list[str] = []
     bar = tqdm(_pictures(path, others), f"Unpacking {path.name}", unit=" files", mininterval=0.5)
     try:

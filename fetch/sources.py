@@ -61,7 +61,8 @@ def locate(path: str | Path) -> Source:
     for found in (Path(name).expanduser(), ROOT / Path(name).expanduser()):
         if found.exists():
             found = found.resolve()
-            return _opened((found.is_dir() and _content(found)) or found, ", as you named it")
+            content = _content(found) if found.is_dir() else found
+            return _opened(content or found, ", as you named it")
     raise TutorialError(f"There is no {name}; name a zip or a folder with train/ and test/.")
 
 
@@ -94,8 +95,6 @@ def _unpacked(path: Path) -> Path:
     mark = hashlib.sha256(f"{path} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:10]
     folder = BUILD / "unpacked" / f"{path.name}-{mark}"
     if not folder.exists():
-        if other := archives.other_than_archive(path):
-            raise TutorialError(f"{path.name} is {other}.")
         make_folder(folder, lambda new: archives.unpack(path, new))
         for old in folder.parent.glob(f"{path.name}-*"):
             if old != folder:
