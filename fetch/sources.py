@@ -96,8 +96,8 @@ def _unpacked(path: Path) -> Path:
     folder = BUILD / "unpacked" / f"{path.name}-{mark}"
     if not folder.exists():
         make_folder(folder, lambda new: archives.unpack(path, new))
-        for old in folder.parent.glob(f"{path.name}-*"):
-            if old != folder:
+        for old in folder.parent.iterdir():
+            if old.name.startswith(f"{path.name}-") and old != folder:
                 shutil.rmtree(old, ignore_errors=True)
     return folder
 

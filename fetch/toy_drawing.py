@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 LONG = 0.62  # a `style` above it is long hair
+Amounts = dict[int, np.ndarray]  # of each action unit (n,1,1)
 
 # Arrays (n,s,s): coordinates, and signed distances, which are positive inside. `soft` is half the
 # width of an edge: one and a half pixels. `nose_y` grows downwards from the tip of the nose.
@@ -19,30 +20,30 @@ Brows = namedtuple("Brows", "along inner y ink")
 Mouth = namedtuple("Mouth", "x y gap above under lips")
 
 
-def _step(distance, soft):
+def _step(distance: np.ndarray, soft: np.ndarray | float) -> np.ndarray:
     """0 to 1, smoothly, where a signed distance goes from -soft to soft."""
     t = np.clip(distance * (0.5 / soft) + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _bump(x, y=0.0):
+def _bump(x: np.ndarray, y: np.ndarray | float = 0.0) -> np.ndarray:
     """A smooth hill of height 1 and radius 1. No exp: its last bit differs between machines."""
     t = np.maximum(1 - x * x - y * y, 0)
     return t * t
 
 
-def _wave(t):
+def _wave(t: np.ndarray) -> np.ndarray:
     """Hills between 0 and 1, one per unit of t."""
     t = np.abs(2 * (t - np.floor(t)) - 1)
     return t * t * (3 - 2 * t)
 
 
-def _over(base, colour, cover):
+def _over(base: np.ndarray, colour: np.ndarray | float, cover: np.ndarray) -> np.ndarray:
     """Paint a colour on a base where cover is 1."""
     return base + (colour - base) * cover
 
 
-def _head(p, au) -> Head:
+def _head(p: SimpleNamespace, au: Amounts) -> Head:
     """Roll, scale and shift the picture; turn the head by sliding what lies on its front."""
     size = p.noise.shape[-1]
     u = ((2 * np.arange(size, dtype="f4") + 1) / size - 1)[None, None, :]
@@ -61,7 +62,7 @@ def _head(p, au) -> Head:
     return Head(u, v, hx, hy, chin, inside, depth, x, y, np.abs(x), side)
 
 
-def _eyes(p, au, head: Head) -> Eyes:
+def _eyes(p: SimpleNamespace, au: Amounts, head: Head) -> Eyes:
     x, y = (head.ax - p.eye_x) / p.eye_w, head.y + 0.17 + p.tilt * (head.ax - p.eye_x)
     lid = np.maximum(1 - x * x, 0)
     squint = (0.4 * au[6] + 0.45 * au[7] + 0.35 * au[9]) * head.side
@@ -70,7 +71,7 @@ def _eyes(p, au, head: Head) -> Eyes:
     return Eyes(x, y, lid, upper, lower)
 
 
-def _brows(p, au, head: Head) -> Brows:
+def _brows(p: SimpleNamespace, au: Amounts, head: Head) -> Brows:
     """A brow goes from `along` 0, where `inner` is 1, to 1."""
     along = np.clip((head.ax - 0.1 + 0.05 * au[4] * head.side) / 0.42, -0.1, 1.1)
     inner = 1 - along
@@ -82,7 +83,7 @@ def _brows(p, au, head: Head) -> Brows:
     return Brows(along, inner, y, ink)
 
 
-def _mouth(p, au, head: Head) -> Mouth:
+def _mouth(p: SimpleNamespace, au: Amounts, head: Head) -> Mouth:
     """The opening lies between `above` and `under`, its edges; the lips lie around it."""
     half = p.mouth_w * (1 + 0.42 * au[12] + 0.42 * au[20] - 0.22 * au[26] - 0.24 * au[23])
     x = head.x / half
@@ -229,7 +230,7 @@ def _camera(out: np.ndarray, p: SimpleNamespace) -> np.ndarray:
     return np.clip(255 * out + 0.5, 0, 255).astype(np.uint8)
 
 
-def render(people: SimpleNamespace, amounts: dict[int, np.ndarray]) -> np.ndarray:
+def render(people: SimpleNamespace, amounts: Amounts) -> np.ndarray:
     """Draw people, moved by so much of each action unit, from back to front -> uint8 (n,s,s)."""
     head = _head(people, amounts)
     parts = (part(people, amounts, head) for part in (_eyes, _brows, _mouth))

@@ -7,13 +7,14 @@ Coding System (1978). Lengths are in half pictures: -1 is the left or upper edge
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-from fetch.toy_drawing import render
+from fetch.toy_drawing import Amounts, render
 from helpers import FER_CLASSES, IMAGE_SIZE, SEED, TutorialError
 from helpers.fer2013 import FER_COUNTS
 
@@ -66,7 +67,7 @@ def _people(faces: range, seed: int, size: int) -> SimpleNamespace:
     return p
 
 
-def _amounts(p, labels) -> dict[int, np.ndarray]:
+def _amounts(p: SimpleNamespace, labels: Sequence[int] | np.ndarray) -> Amounts:
     """How strongly each action unit acts, 0 to 1.3: uneven, some missing, some strays."""
     wanted = np.array([[unit in ACTION_UNITS[name] for unit in UNITS] for name in FER_CLASSES])
     strong = p.strength[:, 0] * np.where(p.uneven < 0.05, 0.1, 0.65 + 0.45 * p.uneven)
