@@ -17,8 +17,8 @@ USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
 
 def columns(head: bytes) -> list[str]:
     """Return the names in the first line of a table, as far as there is one."""
-    line = head.decode("utf-8-sig", "replace").split("\n")[0]
-    return [name.strip(' \t\r"').lower() for name in line.split(",")]
+    lines = head.decode("utf-8-sig", "replace").splitlines() or [""]
+    return [name.strip(' \t"').lower() for name in lines[0].split(",")]
 
 
 def is_table(head: bytes) -> bool:
