@@ -1,7 +1,5 @@
 """Reads FER-2013 as a table, one picture a row: fer2013.csv or icml_face_data.csv."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -19,8 +17,8 @@ USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
 
 def columns(head: bytes) -> list[str]:
     """Return the names in the first line of a table, as far as there is one."""
-    line = head.decode("utf-8-sig", "replace").split("\n")[0]
-    return [name.strip(' \t\r"').lower() for name in line.split(",")]
+    lines = head.decode("utf-8-sig", "replace").splitlines() or [""]
+    return [name.strip(' \t"').lower() for name in lines[0].split(",")]
 
 
 def is_table(head: bytes) -> bool:
@@ -31,11 +29,16 @@ def is_table(head: bytes) -> bool:
 def pictures(file: BinaryIO, title: str) -> Iterator[tuple[str, bytes]]:
     """Give each picture as a PNG, under the name that it has in the folders of FER-2013.
 
+    Another table has none.
+
     Raises:
         TutorialError: if a row is not as it must be.
     """
     text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    names = columns(next(text).encode())
+    head = text.readline(1000).encode()
+    if not is_table(head):
+        return
+    names = columns(head)
     for number, row in enumerate(csv.reader(text), 1):
         try:
             cells = dict(zip(names, map(str.strip, row), strict=True))

@@ -82,6 +82,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("app") / "project"
     for name in ("app", "helpers", "models", "training"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "start.py", folder)  # by which it is known for a project
     for name, patience in (("faces.js", "DOUBT_EVERY = 10;"), ("pictures.js", "PATIENCE = 20;")):
         script = (folder / "app" / name).read_text("utf-8")
         assert patience in script
