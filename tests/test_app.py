@@ -138,7 +138,9 @@ def page(browser: Browser) -> Iterator[Page]:
     # two seconds after which anywidget would let no message through to it; it needs none. The
     # webcam does, but the test of the webcam would see that it got none.
     slow = "[anywidget] Failed to initialize model."
-    with watched(browser, ("http://localhost:", "data:", "blob:"), forgiven=[slow]) as page:
+    # A password that is wrong is answered so; Chromium notes it down.
+    wrong = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
+    with watched(browser, ("http://localhost:", "data:", "blob:"), forgiven=[slow, wrong]) as page:
         page.set_default_timeout(5 * MINUTE)  # the first page waits for TensorFlow
         page.add_init_script(MEMORY)
         page.add_init_script(

@@ -199,7 +199,7 @@ def test_training_runs(lesson: Lesson) -> None:
 @of(TRAINING)
 def test_curves_are_redrawn_in_place(lesson: Lesson) -> None:
     cells = lesson.cells.locator(".jp-InputArea").all_inner_texts()
-    (number,) = (n for n, code in enumerate(cells) if "history = train_network(" in code)
+    (number,) = (n for n, code in enumerate(cells) if "LiveCurves(\"the lesson's" in code)
     shown = lesson.page.evaluate("n => [...window.drawings[n]]", number)
     assert len(shown) > 1, "the curves did not change while the network trained"
     curves = lesson.cells.nth(number).locator(DRAWN)
