@@ -1,7 +1,5 @@
 """What a picture is, how any is opened, and what the network sees of it, in training and in use."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import warnings
