@@ -21,7 +21,7 @@ def expand(names: list[Path]) -> list[Path]:
     may be called so. What matches nothing is kept, so that it is reported by name.
     """
     from helpers import TutorialError
-    from helpers.pictures import is_heic, is_junk, is_picture
+    from helpers.pictures import HEIC, is_junk, is_picture
 
     paths = []
     for path in names:
@@ -30,7 +30,7 @@ def expand(names: list[Path]) -> list[Path]:
                 files = sorted(file for file in path.iterdir() if not is_junk(file.name))
             except OSError as error:
                 raise TutorialError(f"{path} cannot be read: {error.strerror}.") from error
-            inside = [file for file in files if is_picture(file.name) or is_heic(file.name)]
+            inside = [f for f in files if is_picture(f.name) or f.name.lower().endswith(HEIC)]
             paths += inside or [path]
             if others := len(files) - len(inside):
                 print(f"Left aside in {path}: {others} that are no pictures, folders among them.")

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
 
     from fetch import loading, sources
     from helpers import augment, data, evaluation, models, networks
-    from training import batches, trainer
+    from training import trainer
 
     output = models.check_output(options.output)
     reading = {"pad": options.pad, "by_subject": options.by_subject}
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         output=output,
         info=models.describe(dataset),
-        class_weight=batches.class_weights(learn.labels, n_classes, power=0.5),
+        class_weight=data.class_weights(learn.labels, n_classes, power=0.5),
         augment=augment.random_affine,
         batch_size=options.batch_size,
         resume=options.resume,

@@ -44,7 +44,7 @@ class App(Voila):
             # By way of a file that only its owner can read: all users of this computer can see
             # with what arguments a browser was started.
             address = f"{self.connection_url}?token={quote(self.identity_provider.token)}"
-            OPENING.parent.mkdir(exist_ok=True)
+            OPENING.parent.mkdir(parents=True, exist_ok=True)
             OPENING.unlink(missing_ok=True)
             OPENING.touch(mode=0o600)
             OPENING.write_text(f'<meta http-equiv="refresh" content="0;url={address}">', "utf-8")

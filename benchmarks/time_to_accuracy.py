@@ -19,9 +19,9 @@ import tensorflow as tf
 from input_pipeline import ORIGINAL
 
 from helpers import SEED
-from helpers.data import Split, clean_split, subset
+from helpers.data import Split, class_weights, clean_split, subset
 from helpers.networks import build_cnn
-from training.batches import class_weights, make_dataset
+from training.batches import make_dataset
 from training.by_recipe import train_recipe
 from training.recipe import Recipe
 from training.trainer import compile_model

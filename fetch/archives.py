@@ -1,7 +1,5 @@
 """Unpacks what pictures come in: a zip, a tar, or FER-2013's table."""
 
-from __future__ import annotations
-
 import lzma
 import tarfile
 import zipfile
@@ -64,10 +62,12 @@ def unpack(path: Path, folder: Path) -> None:
     Nothing else is read, so large files beside them do no harm.
 
     Raises:
-        TutorialError: if it is damaged, locked, huge or hostile.
+        TutorialError: if it is something else, or damaged, locked, huge or hostile.
     """
     from tqdm.auto import tqdm
 
+    if other := other_than_archive(path):
+        raise TutorialError(f"{path.name} is {other}.")
     others: list[str] = []
     bar = tqdm(_pictures(path, others), f"Unpacking {path.name}", unit=" files", mininterval=0.5)
     try:
@@ -97,21 +97,21 @@ def _pictures(path: Path, others: list[str]) -> Iterator[tuple[str, bytes]]:
         if not parts or any(map(is_junk, parts)):
             continue
         name = "/".join(parts)
-        if is_picture(name) and not member.endswith("/"):
+        if member.endswith("/"):
+            others.append(name + "/")
+        elif is_picture(name):
             total += size
             if size > PICTURE_LIMIT or total > TOTAL_LIMIT:
                 limit = "a picture of over 50 MB" if size > PICTURE_LIMIT else "over 4 GB"
                 raise TutorialError(f"{path.name} has {limit} ({name}); get a clean copy.")
             with opened() as file:
                 yield name, file.read()
-            continue
-        others.append(name + "/" * member.endswith("/"))
-        if name.lower().endswith(".csv"):
-            with opened() as file:
-                is_table = tables.is_table(file.read(1000))
-            with opened() as file:
-                for row, content in tables.pictures(file, parts[-1]) if is_table else ():
-                    yield f"{name[:-4]}/{row}", content
+        else:
+            others.append(name)
+            if name.lower().endswith(".csv"):
+                with opened() as file:
+                    for row, content in tables.pictures(file, parts[-1]):
+                        yield f"{name[:-4]}/{row}", content
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]:

@@ -1,7 +1,5 @@
 """Finds splits and classes in a folder of pictures, and says what it took and what it did not."""
 
-from __future__ import annotations
-
 import os
 import re
 import unicodedata
@@ -9,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path, PurePath
 
 from fetch.archives import ENDINGS, NOT_UNPACKED
 from helpers import FER_CLASSES, TutorialError
-from helpers.pictures import is_heic, is_junk, is_picture
+from helpers.pictures import HEIC, is_junk, is_picture
 
 SPLITS = {
     "train": ("train", "training"),
@@ -22,7 +21,7 @@ SPLITS = {
 }
 LIKE_A_SPLIT = re.compile(r"(?i)^(train|test|val)\w*?[ _.-]|[ _.-](train|test|val)[a-z]*$")
 Parts = tuple[str, ...]  # of a path: ("train", "happy", "1.png")
-Place = tuple[Parts, int]  # with the index of the class
+Place = tuple[Parts, Parts]  # above the class and from it on: (("train",), ("happy", "1.png"))
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,8 @@ def walk(folder: Path) -> Iterator[Parts]:
             below.clear()
             continue
         below[:] = sorted(name for name in below if not is_junk(name))
-        for name in ["", *sorted(files)]:
-            if not is_junk(name):
-                yield *place.relative_to(folder).parts, name
+        names = sorted(name for name in files if not is_junk(name))
+        yield from ((*place.relative_to(folder).parts, name) for name in ["", *names])
     if (folder / NOT_UNPACKED).exists():
         for line in (folder / NOT_UNPACKED).read_text("utf-8").splitlines():
             yield tuple(line.split("/"))
@@ -79,23 +77,26 @@ def read_folder(folder: Path, title: str) -> Layout:
             the folder in the sentence.
     """
     everything = list(walk(folder))
-    splits, strays, taken = {}, [], {}
+    splits: dict[str, dict[str, dict[Path, str]]] = {}
+    strays: list[str] = []
+    taken: list[tuple[str, Place]] = []  # pictures, each with its split
     for split, places in _splits(everything).items():
         classes = splits[split] = {}
-        for parts, at in _unwrapped(places, set(splits.get("train", ()))):
-            name = unicodedata.normalize("NFC", parts[at].strip())  # macOS takes accents apart
+        for above, below in _unwrapped(places, set(splits.get("train", ()))):
+            name = unicodedata.normalize("NFC", below[0].strip())  # macOS takes accents apart
             files = classes.setdefault(name, {})
-            if is_picture(parts[-1]):
-                label = "/".join((name, *parts[at + 1 :])).encode("utf-8", "replace").decode()
-                files[folder.joinpath(*parts)] = label
-                taken[parts] = split, "/".join(parts[:at])
-            elif parts[-1]:
-                strays.append("/".join(parts))
+            if is_picture(below[-1]):
+                label = "/".join((name, *below[1:])).encode("utf-8", "replace").decode()
+                files[folder.joinpath(*above, *below)] = label
+                taken.append((split, (above, below)))
+            elif below[-1]:
+                strays.append("/".join(above + below))
     _check(splits, everything, title)
     hollow = [f"{s}/{c}".lstrip("/") for s in splits for c in splits[s] if not splits[s][c]]
     for split, classes in splits.items():
         splits[split] = {name: files for name, files in classes.items() if files}
-    notes = [_taken(taken), _left_aside(everything, taken, strays, hollow), _hints(splits)]
+    aside = _left_aside(everything, taken, strays, hollow)
+    notes = [_places(taken), aside, _hints(splits, taken)]
     return Layout(splits, strays, list(filter(None, notes)), (folder / "toy.json").exists())
 
 
@@ -103,15 +104,14 @@ def _splits(everything: list[Parts]) -> dict[str, list[Place]]:
     """Sort paths by split; of several places the uppermost with both train/ and test/."""
     bare, roots = [], {}  # {("archive",): {"train": [...], "test": [...]}}
     for parts in everything:
-        here = [at for at, name in enumerate(parts[:-2]) if split_of(name)]
-        if not here:
-            bare.append((parts, 0))
+        top = next((at for at, name in enumerate(parts[:-2]) if split_of(name)), None)
+        if top is None:
+            bare.append(((), parts))
             continue
-        last = here[0]
-        while last + 1 in here or (not parts[-1] and split_of(parts[last + 1])):
-            last += 1  # train/train/<class>
-        root = roots.setdefault(parts[: here[0]], {})
-        root.setdefault(split_of(parts[last]), []).append((parts, last + 1))
+        names = list(takewhile(split_of, parts[top : -2 if parts[-1] else -1]))  # train/train/
+        end = top + len(names)
+        root = roots.setdefault(parts[:top], {})
+        root.setdefault(split_of(names[-1]), []).append((parts[:end], parts[end:]))
 
     def rank(root: Parts) -> tuple:
         return not {"train", "test"} <= set(roots[root]), len(root), root
@@ -126,13 +126,12 @@ def _splits(everything: list[Parts]) -> dict[str, list[Place]]:
 def _unwrapped(places: list[Place], classes: set[str]) -> list[Place]:
     """Step into a folder that lies around all class folders, unless it is itself a class."""
     while True:
-        places = [(parts, at) for parts, at in places if len(parts) > at + 1]
-        pictures = [(parts, at) for parts, at in places if is_picture(parts[-1])]
-        around = {parts[at] for parts, at in pictures}
-        full = any(len(parts) == at + 2 for parts, at in pictures)
-        if len(around) != 1 or around <= classes or full:
+        places = [(above, below) for above, below in places if len(below) > 1]
+        pictures = [below for _, below in places if is_picture(below[-1])]
+        around = {below[0] for below in pictures}
+        if len(around) != 1 or around <= classes or min(map(len, pictures)) == 2:
             return places
-        places = [(parts, at + 1) for parts, at in places if parts[at] in around]
+        places = [((*up, low[0]), low[1:]) for up, low in places if low[0] in around]
 
 
 def _check(splits: dict, everything: list[Parts], title: str) -> None:
@@ -143,7 +142,7 @@ def _check(splits: dict, everything: list[Parts], title: str) -> None:
             what = f"images ({loose:,}), but none in a class folder: make a folder for each "
             what += "class, in train/ and test/ or side by side."
         raise TutorialError(f"{title} has {what}")
-    if all(map(split_of, splits.get("", ("-",)))):
+    if "" in splits and all(map(split_of, splits[""])):
         raise TutorialError(
             f"{title}: images lie directly in {'/, '.join(sorted(splits['']))}/; sort them into a "
             "folder for each class there."
@@ -167,35 +166,35 @@ def _check(splits: dict, everything: list[Parts], title: str) -> None:
                 )
 
 
-def _taken(taken: dict[Parts, tuple[str, str]]) -> str:
+def _places(taken: list[tuple[str, Place]]) -> str:
     """Say where the splits were found, if that is not where they are looked for first."""
-    places = Counter(taken.values()).items()
-    if all(split == place for (split, place), _ in places):
+    places = Counter((split, "/".join(above)) for split, (above, _) in taken)
+    if all(split == place for split, place in places):
         return ""
-    said = (f"{n:,} images in {place}/ as {split or 'classes'}" for (split, place), n in places)
+    said = (f"{n:,} images in {at}/ as {split or 'classes'}" for (split, at), n in places.items())
     return f"Taken: {', '.join(said)}."
 
 
-def _left_aside(everything: list[Parts], taken: dict, strays: list[str], hollow: list[str]) -> str:
+def _left_aside(everything: list[Parts], taken: list, strays: list[str], hollow: list[str]) -> str:
     """Say which pictures were not taken, which files beside them are none, and what is empty."""
-    left = [parts for parts in everything if is_picture(parts[-1]) and parts not in taken]
+    known = {above + below for _, (above, below) in taken}
+    left = [parts for parts in everything if is_picture(parts[-1]) and parts not in known]
+    places = Counter("/".join((*parts[:-1][:2], "")) for parts in left).most_common()
     said = []
     if left:
-        places = Counter("/".join((*parts[:-1][:2], "")) for parts in left).most_common()
         named = ", ".join(f"{place or 'beside them'} {count:,}" for place, count in places[:3])
-        more = f" and {len(places) - 3:,} more folders" * (len(places) > 3)
+        more = f" and {len(places) - 3:,} more folders" if len(places) > 3 else ""
         said.append(f"images outside the class folders ({named}{more})")
     if strays:
-        kinds = _endings([stray.split("/") for stray in strays])
+        kinds = _endings(stray.split("/") for stray in strays)
         said.append(f"files that are no pictures ({kinds}), such as {strays[0]}")
     packed = ["/".join(parts) for parts in everything if parts[-1].lower().endswith(ENDINGS)]
-    if packed := [name for name in packed if name not in strays]:
-        said.append(f"archives ({', '.join(packed[:3])}{', ...' * (len(packed) > 3)})")
-    if hollow:
-        said.append(
-            f"folders without images ({', '.join(hollow[:5])}{', ...' * (len(hollow) > 5)})"
-        )
-    return (f"Left aside: {'; '.join(said)}." * bool(said) + _heic(everything)).strip()
+    for kind, names in (("archives", set(packed) - {*strays}), ("folders without images", hollow)):
+        if names:
+            more = ", ..." if len(names) > 5 else ""
+            said.append(f"{kind} ({', '.join(sorted(names)[:5])}{more})")
+    sentence = f"Left aside: {'; '.join(said)}." if said else ""
+    return (sentence + _heic(everything)).strip()
 
 
 def _endings(paths: Iterable[Sequence[str]]) -> str:
@@ -213,24 +212,23 @@ def _no_images(paths: Sequence[Sequence[str]]) -> str:
 
 
 def _heic(paths: Iterable[Sequence[str]]) -> str:
-    number = sum(is_heic(parts[-1]) for parts in paths)
-    sentence = f" HEIC pictures ({number:,}), as iPhones make them, cannot be read: save as JPEG."
-    return sentence * bool(number)
+    """Return a sentence on HEIC pictures, with a space before it, or ""."""
+    number = sum(parts[-1].lower().endswith(HEIC) for parts in paths)
+    if number == 0:
+        return ""
+    return f" HEIC pictures ({number:,}), as iPhones make them, cannot be read: save as JPEG."
 
 
-def _hints(splits: dict) -> str:
+def _hints(splits: dict, taken: list[tuple[str, Place]]) -> str:
     """Say what may be meant: an expression under another name, persons below the classes."""
     said, classes = [], set().union(*splits.values())
     missing, own = sorted(set(FER_CLASSES) - classes), sorted(classes - set(FER_CLASSES))
     if 1 <= len(missing) <= 3:
-        but = f", but {', '.join(own[:3])}" * bool(own)
+        but = f", but {', '.join(own[:3])}" if own else ""
         said.append(f"Unlike in FER-2013 there is no {', '.join(missing)}{but}.")
-    labels = {
-        label for names in splits.values() for files in names.values() for label in files.values()
-    }
     if alike := [name for name in splits.get("", ()) if re.search(LIKE_A_SPLIT, name)]:
         said.append(f"Taken for classes: {', '.join(alike[:5])}; splits are called train and test.")
-    folders = {tuple(label.split("/")[1:-1]) for label in labels} - {()}
+    folders = {below[1:-1] for _, (_, below) in taken} - {()}
     if any(split_of(name) for names in folders for name in names):
         said.append("In the class folders are train or test; as splits they belong around them.")
     elif folders:

@@ -1,7 +1,5 @@
 """Gets the weights that MobileNetV2 learnt from ImageNet."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -21,26 +19,24 @@ def imagenet_weights() -> Path:
         TutorialError: if it is not there, and cannot be had within seconds.
     """
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    path = home / WEIGHTS
+    if path.is_file():
+        return path
     try:
-        if not (home / WEIGHTS).is_file():
-            _download(IMAGENET + WEIGHTS, home / WEIGHTS)
+        if not reachable(IMAGENET):
+            raise OSError("their server cannot be reached")
+        print(f"Downloading {WEIGHTS} ...")
+        # Keras's own `get_file` would wait for a silent server for ever.
+        answer = requests.get(IMAGENET + WEIGHTS, timeout=STALL_SECONDS)
+        answer.raise_for_status()
+        if len(answer.content) < int(answer.headers.get("Content-Length", 0)):
+            raise OSError("the download was cut off")
+        home.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            partial.write_bytes(answer.content)
     except Exception as error:  # whatever it was, there is a lesson without it
         raise TutorialError(
             f"No pretrained weights ({error}): run this again with a network, or put {WEIGHTS} "
             f"into {home}."
         ) from None
-    return home / WEIGHTS
-
-
-def _download(address: str, path: Path) -> None:
-    """Keras's own `get_file` would wait for a silent server for ever."""
-    if not reachable(address):
-        raise OSError("their server cannot be reached")
-    print(f"Downloading {path.name} ...")
-    answer = requests.get(address, timeout=STALL_SECONDS)
-    answer.raise_for_status()
-    if len(answer.content) < int(answer.headers.get("Content-Length", 0)):
-        raise OSError("the download was cut off")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_bytes(answer.content)
+    return path

@@ -1,7 +1,5 @@
 """Downloads FER-2013 from Kaggle, and gives up where nothing more comes."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -12,6 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from fetch.folders import read_folder
 from helpers import TutorialError
 
 HANDLE = "msambare/fer2013/versions/1"  # a fixed version: what a lesson measured stays true
@@ -52,7 +51,7 @@ def download(folder: Path) -> None:
     """Fetch FER-2013 into a new folder, without an account where the one found here is refused.
 
     Raises:
-        TutorialError: if it cannot be had within reasonable time.
+        TutorialError: if it cannot be had within reasonable time, or something else comes.
     """
     is_test = os.environ.get("KAGGLE_API_ENVIRONMENT") == "TEST"  # as kagglehub has it
     if not reachable("http://localhost:7777" if is_test else "https://api.kaggle.com"):
@@ -69,6 +68,7 @@ def download(folder: Path) -> None:
         trouble = _attempt(folder, os.environ | unset)
     if trouble:
         raise TutorialError(f"the download failed ({trouble[:150]})")
+    read_folder(folder, "what Kaggle sent")
 
 
 def _attempt(folder: Path, environment: dict[str, str]) -> str:

@@ -1,7 +1,5 @@
 """Reads all images into memory, and says what it took."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,9 +50,7 @@ def load(
         name=NAMES[kind],
         kind=kind,
         classes=names,
-        train=parts["train"],
-        test=parts["test"],
-        validation=parts.get("validation"),
+        **parts,
         problems=tuple(problems),
         verdict=verdict,
         fingerprint=mark,
@@ -95,7 +91,7 @@ def _read(
         for label, name in enumerate(names)
         for path, file in sorted(folders.get(name, {}).items(), key=lambda item: item[1])
     ]
-    rows, trouble = [], {}
+    images, labels, kept, trouble = [], [], [], {}
     for label, path, file in tqdm(files, f"Loading {split}", unit=" files", delay=2, leave=False):
         try:
             picture = open_picture(path.read_bytes())
@@ -106,15 +102,14 @@ def _read(
             continue
         if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
             sizes.append(picture.size)
-        rows.append((to_input(picture, pad), label, file))
-    for label in sorted(trouble.keys() - {label for _, label, _ in rows}):
-        if split == "train" or not rows:
+        images.append(to_input(picture, pad))
+        labels.append(label)
+        kept.append(file)
+    for label in sorted(trouble.keys() - set(labels)):
+        if split == "train" or not labels:
             raise TutorialError(f"{names[label]} has no {split} image: {trouble[label]}")
-    return Split(
-        np.array([image for image, _, _ in rows], np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE),
-        np.array([label for _, label, _ in rows], np.int64),
-        np.array([file for _, _, file in rows], str),
-    )
+    pixels = np.array(images, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+    return Split(pixels, np.array(labels, np.int64), np.array(kept, str))
 
 
 def _completed(parts: dict[str, Split], by_subject: bool) -> str:

@@ -1,7 +1,5 @@
 """Finds the images or gets them: a folder, an archive, Kaggle, or toy faces drawn on the spot."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -67,7 +65,8 @@ def locate(path: str | Path) -> Source:
     for found in (given, ROOT / given):
         if found.exists():
             found = found.resolve()
-            return _opened((found.is_dir() and _content(found)) or found, ", as you named it")
+            content = _content(found) if found.is_dir() else found
+            return _opened(content or found, ", as you named it")
     raise TutorialError(f"There is no {name}; name a zip or a folder with train/ and test/.")
 
 
@@ -95,9 +94,8 @@ def _opened(path: Path, how: str = "") -> Source:
     """Return the images of a folder, or of an archive, which is unpacked."""
     # Learners show messages to others, so no folder above this project is in them.
     title = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-    if path.is_dir():
-        return Source(read_folder(path, title + "/"), f"Data: {title}/{how}.")
-    return Source(read_folder(_unpacked(path), title), f"Data: {title}{how}.")
+    folder, title = (path, title + "/") if path.is_dir() else (_unpacked(path), title)
+    return Source(read_folder(folder, title), f"Data: {title}{how}.")
 
 
 def _unpacked(path: Path) -> Path:
@@ -109,24 +107,17 @@ def _unpacked(path: Path) -> Path:
     mark = hashlib.sha256(f"{path} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:10]
     folder = BUILD / "unpacked" / f"{path.name}-{mark}"
     if not folder.exists():
-        if other := archives.other_than_archive(path):
-            raise TutorialError(f"{path.name} is {other}.")
         make_folder(folder, lambda new: archives.unpack(path, new))
-        for old in folder.parent.glob(f"{path.name}-*"):
-            if old != folder:
+        for old in folder.parent.iterdir():
+            if old.name.startswith(f"{path.name}-") and old != folder:
                 shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
 def _downloaded(folder: Path) -> bool:
     """Whether FER-2013 could be fetched into a folder; if not, print why and what to do."""
-
-    def fill(new: Path) -> None:
-        kaggle.download(new)
-        read_folder(new, "what Kaggle sent")
-
     try:
-        make_folder(folder, fill)
+        make_folder(folder, kaggle.download)
     except (TutorialError, OSError) as error:
         print(
             f"No FER-2013: {str(error).rstrip('.')}. For the real data run `python start.py` again "

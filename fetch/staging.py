@@ -1,7 +1,5 @@
 """Makes a folder all at once: whoever is killed in the middle leaves nothing that counts."""
 
-from __future__ import annotations
-
 import shutil
 import sqlite3
 import tempfile

@@ -1,7 +1,5 @@
 """Reads FER-2013 as a table, one picture a row: fer2013.csv or icml_face_data.csv."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -20,8 +18,8 @@ USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
 
 def columns(head: bytes) -> list[str]:
     """Return the names in the first line of a table, as far as there is one."""
-    line = head.decode("utf-8-sig", "replace").lstrip().split("\n")[0]
-    return [name.strip(' \t\r"').lower() for name in re.split("[,;\t]", line)]
+    lines = head.decode("utf-8-sig", "replace").lstrip().splitlines() or [""]
+    return [name.strip(' \t"').lower() for name in re.split("[,;\t]", lines[0])]
 
 
 def is_table(head: bytes) -> bool:
@@ -32,12 +30,17 @@ def is_table(head: bytes) -> bool:
 def pictures(file: BinaryIO, title: str) -> Iterator[tuple[str, bytes]]:
     """Give each picture as a PNG, under the name that it has in the folders of FER-2013.
 
+    Another table has none.
+
     Raises:
         TutorialError: if a row is not as it must be.
     """
     text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    first = next(line for line in text if line.strip())
-    names, between = columns(first.encode()), re.findall("[,;\t]", first)[0]
+    lines = iter(lambda: text.readline(1000), "")
+    head = next((line for line in lines if line.strip()), "")
+    if not is_table(head.encode()):
+        return
+    names, between = columns(head.encode()), re.findall("[,;\t]", head)[0]
     rows = (row for row in csv.reader(text, delimiter=between) if any(map(str.strip, row)))
     for number, row in enumerate(rows, 1):
         try:

@@ -3,15 +3,13 @@
 In all functions p holds the traits of n people, au how strongly each action unit moves them.
 """
 
-from __future__ import annotations
-
 from collections import namedtuple
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
 
 LONG = 0.62  # a `style` above it is long hair
+Amounts = dict[int, np.ndarray]  # of each action unit (n,1,1)
 
 # Arrays (n,s,s): coordinates, and signed distances, which are positive inside. `soft` is half the
 # width of an edge: one and a half pixels. `nose_y` grows downwards from the tip of the nose.
@@ -22,30 +20,30 @@ Brows = namedtuple("Brows", "along inner y ink")
 Mouth = namedtuple("Mouth", "x y gap above under lips")
 
 
-def _step(distance, soft):
+def _step(distance: np.ndarray, soft: np.ndarray | float) -> np.ndarray:
     """0 to 1, smoothly, where a signed distance goes from -soft to soft."""
     t = np.clip(distance * (0.5 / soft) + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _bump(x, y=0.0):
+def _bump(x: np.ndarray, y: np.ndarray | float = 0.0) -> np.ndarray:
     """A smooth hill of height 1 and radius 1. No exp: its last bit differs between machines."""
     t = np.maximum(1 - x * x - y * y, 0)
     return t * t
 
 
-def _wave(t):
+def _wave(t: np.ndarray) -> np.ndarray:
     """Hills between 0 and 1, one per unit of t."""
     t = np.abs(2 * (t - np.floor(t)) - 1)
     return t * t * (3 - 2 * t)
 
 
-def _over(base, colour, cover):
+def _over(base: np.ndarray, colour: np.ndarray | float, cover: np.ndarray) -> np.ndarray:
     """Paint a colour on a base where cover is 1."""
     return base + (colour - base) * cover
 
 
-def _head(p, au) -> Head:
+def _head(p: SimpleNamespace, au: Amounts) -> Head:
     """Roll, scale and shift the picture; turn the head by sliding what lies on its front."""
     size = p.noise.shape[-1]
     u = ((2 * np.arange(size, dtype="f4") + 1) / size - 1)[None, None, :]
@@ -64,7 +62,7 @@ def _head(p, au) -> Head:
     return Head(u, v, hx, hy, chin, inside, depth, x, y, np.abs(x), side)
 
 
-def _eyes(p, au, head: Head) -> Eyes:
+def _eyes(p: SimpleNamespace, au: Amounts, head: Head) -> Eyes:
     x, y = (head.ax - p.eye_x) / p.eye_w, head.y + 0.17 + p.tilt * (head.ax - p.eye_x)
     lid = np.maximum(1 - x * x, 0)
     squint = (0.4 * au[6] + 0.45 * au[7] + 0.35 * au[9]) * head.side
@@ -73,7 +71,7 @@ def _eyes(p, au, head: Head) -> Eyes:
     return Eyes(x, y, lid, upper, lower)
 
 
-def _brows(p, au, head: Head) -> Brows:
+def _brows(p: SimpleNamespace, au: Amounts, head: Head) -> Brows:
     """A brow goes from `along` 0, where `inner` is 1, to 1."""
     along = np.clip((head.ax - 0.1 + 0.05 * au[4] * head.side) / 0.42, -0.1, 1.1)
     inner = 1 - along
@@ -85,7 +83,7 @@ def _brows(p, au, head: Head) -> Brows:
     return Brows(along, inner, y, ink)
 
 
-def _mouth(p, au, head: Head) -> Mouth:
+def _mouth(p: SimpleNamespace, au: Amounts, head: Head) -> Mouth:
     """The opening lies between `above` and `under`, its edges; the lips lie around it."""
     half = p.mouth_w * (1 + 0.42 * au[12] + 0.42 * au[20] - 0.22 * au[26] - 0.24 * au[23])
     x = head.x / half
@@ -101,38 +99,38 @@ def _mouth(p, au, head: Head) -> Mouth:
     return Mouth(x, y, gap, above, under, np.minimum(lips, half * (0.97 - np.abs(x))))
 
 
-def _hills(f: Face) -> Iterator[np.ndarray]:
-    """What rises from the skull, in the order in which it is added up."""
+def _height(f: Face) -> np.ndarray:
+    """Build the height map of the face: the skull, and what rises from it -> (n,s,s)."""
     p, au, x, y, ax, down = f.p, f.au, f.head.x, f.head.y, f.head.ax, f.nose_y
+    z = 0.6 * f.head.depth
     ridge = np.clip(1 + down / (p.nose_y + 0.3), 0, 1)
     nose = ridge * (0.25 + 0.75 * ridge) * _step(0.05 - down, 0.07)
-    yield p.nose_z * nose * _bump(x / (1.1 * p.nose_w * (1 + ridge)))
-    yield (0.055 + 0.03 * au[9]) * _bump((ax - 0.85 * p.nose_w) / 0.09, down / 0.09)
-    yield 0.05 * _bump((ax - 0.3) / 0.36, (y + 0.37 - 0.05 * au[4]) / 0.16)  # the bone of the brow
+    z += p.nose_z * nose * _bump(x / (1.1 * p.nose_w * (1 + ridge)))
+    z += (0.055 + 0.03 * au[9]) * _bump((ax - 0.85 * p.nose_w) / 0.09, down / 0.09)
+    z += 0.05 * _bump((ax - 0.3) / 0.36, (y + 0.37 - 0.05 * au[4]) / 0.16)  # the bone of the brow
     socket = 0.12 * _bump((ax - 0.3) / 0.26, f.eyes.y / 0.2)
-    yield 0.035 * _bump(0.8 * f.eyes.x, f.eyes.y / 0.11) - socket
+    z += 0.035 * _bump(0.8 * f.eyes.x, f.eyes.y / 0.11) - socket
     cheek = 0.05 + 0.06 * au[6] + 0.03 * au[12] + 0.03 * au[9]
-    yield cheek * _bump((ax - 0.4) / 0.29, (y - 0.14 + 0.04 * au[6]) / 0.3)
+    z += cheek * _bump((ax - 0.4) / 0.29, (y - 0.14 + 0.04 * au[6]) / 0.3)
     crease = ax - 0.16 - (0.62 + 0.2 * au[12]) * down * (1 - 0.5 * down)  # from nose to mouth
     fold = (0.02 + 0.06 * au[12] + 0.06 * au[9] + 0.02 * au[15]) * _step(crease, 0.06)
-    yield fold * _bump((down - 0.13) / 0.3) * _bump(crease / 0.3)
-    yield (0.06 + 0.03 * au[15]) * _bump(x / 0.24, (y - f.head.chin + 0.18) / 0.17)
+    z += fold * _bump((down - 0.13) / 0.3) * _bump(crease / 0.3)
+    z += (0.06 + 0.03 * au[15]) * _bump(x / 0.24, (y - f.head.chin + 0.18) / 0.17)
     mx, my = f.mouth.x, f.mouth.y
-    yield 0.045 * _bump(mx / 1.15, my / 0.17) - 0.008 * _bump(x / 0.05, (my + 0.12) / 0.09)
-    yield -0.03 * (1 + au[15]) * _bump(0.8 * mx, (my - f.mouth.gap - 0.14) / 0.08)
+    z += 0.045 * _bump(mx / 1.15, my / 0.17) - 0.008 * _bump(x / 0.05, (my + 0.12) / 0.09)
+    z -= 0.03 * (1 + au[15]) * _bump(0.8 * mx, (my - f.mouth.gap - 0.14) / 0.08)
     # What an expression folds on the forehead, between the brows and on the nose.
     raised = au[1] * f.brows.inner + au[2] * f.brows.along
     wrinkle = 0.016 * raised * _wave(y / 0.11 + 0.8 * x * x)
-    yield wrinkle * _bump((y + 0.58) / 0.2) * _bump(x / 0.55)
-    yield -0.022 * (au[4] + au[9]) * _bump((ax - 0.055) / 0.06, (f.brows.y + 0.02) / 0.15)
-    yield 0.025 * au[9] * _wave(y / 0.08 + ax) * _bump(x / 0.16, (y + 0.1) / 0.14)
+    z += wrinkle * _bump((y + 0.58) / 0.2) * _bump(x / 0.55)
+    z -= 0.022 * (au[4] + au[9]) * _bump((ax - 0.055) / 0.06, (f.brows.y + 0.02) / 0.15)
+    z += 0.025 * au[9] * _wave(y / 0.08 + ax) * _bump(x / 0.16, (y + 0.1) / 0.14)
+    return z
 
 
 def _light(f: Face) -> np.ndarray:
-    """Build the height map z of the face and light it -> brightness (n,s,s), about 1 at most."""
-    p, z = f.p, 0.6 * f.head.depth
-    for hill in _hills(f):
-        z += hill
+    """Light the height map -> brightness (n,s,s), about 1 at most."""
+    p, z = f.p, _height(f)
     zx, zy, apart = np.zeros_like(z), np.zeros_like(z), 4 / z.shape[-1]
     zx[:, :, 1:-1] = np.clip((z[:, :, 2:] - z[:, :, :-2]) / apart, -2.5, 2.5)
     zy[:, 1:-1] = np.clip((z[:, 2:] - z[:, :-2]) / apart, -2.5, 2.5)
@@ -226,13 +224,13 @@ def _in_front(out: np.ndarray, f: Face, hair: np.ndarray, cap: np.ndarray) -> np
 def _camera(out: np.ndarray, p: SimpleNamespace) -> np.ndarray:
     """Blur along y, x, y, x; contrast, brightness and grain -> uint8 (n,s,s)."""
     for _ in range(4):
-        padded = np.concatenate([out[:, :1], out, out[:, -1:]], 1)
+        padded = np.pad(out, [(0, 0), (1, 1), (0, 0)], "edge")
         out = _over(out, (padded[:, 2:] + padded[:, :-2]) / 2, 2 * p.blur).swapaxes(1, 2)
     out = (out - 0.45) * p.contrast + 0.45 + p.bright + p.grain * p.noise
     return np.clip(255 * out + 0.5, 0, 255).astype(np.uint8)
 
 
-def render(people: SimpleNamespace, amounts: dict[int, np.ndarray]) -> np.ndarray:
+def render(people: SimpleNamespace, amounts: Amounts) -> np.ndarray:
     """Draw people, moved by so much of each action unit, from back to front -> uint8 (n,s,s)."""
     head = _head(people, amounts)
     parts = (part(people, amounts, head) for part in (_eyes, _brows, _mouth))

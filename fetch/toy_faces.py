@@ -5,17 +5,16 @@ painted on. An expression moves it by action units (AU) of Ekman and Friesen's F
 Coding System (1978). Lengths are in half pictures: -1 is the left or upper edge, 1 the other.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-from fetch.toy_drawing import render
+from fetch.toy_drawing import Amounts, render
 from helpers import FER_CLASSES, IMAGE_SIZE, SEED, TutorialError
 from helpers.fer2013 import FER_COUNTS
 
@@ -68,7 +67,7 @@ def _people(faces: range, seed: int, size: int) -> SimpleNamespace:
     return p
 
 
-def _amounts(p, labels) -> dict[int, np.ndarray]:
+def _amounts(p: SimpleNamespace, labels: Sequence[int] | np.ndarray) -> Amounts:
     """How strongly each action unit acts, 0 to 1.3: uneven, some missing, some strays."""
     wanted = np.array([[unit in ACTION_UNITS[name] for unit in UNITS] for name in FER_CLASSES])
     strong = p.strength[:, 0] * np.where(p.uneven < 0.05, 0.1, 0.65 + 0.45 * p.uneven)
@@ -119,7 +118,6 @@ def write_toy_faces(folder: Path, seed: int = SEED) -> Path:
     Raises:
         TutorialError: if the folder holds other files, or cannot be written.
     """
-    folder = Path(folder)
     try:
         if _is_complete(folder, seed):
             return folder
@@ -148,20 +146,20 @@ def _write(folder: Path, seed: int) -> None:
         file = folder / part / FER_CLASSES[label] / f"toy_{number:05d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
-    (folder / "toy.json").write_bytes(_note(folder, seed).encode())
+    (folder / "toy.json").write_bytes(_note(folder, seed))
 
 
-def _note(folder: Path, seed: int) -> str:
+def _note(folder: Path, seed: int) -> bytes:
     """What toy.json says of a complete folder; anything lost or damaged changes it."""
     sizes = [file.stat().st_size for file in folder.glob(PICTURE)]
     about = "Toy faces drawn by this project; no photographs."
-    count = {"files": len(sizes), "bytes": sum(sizes)}
-    return json.dumps({"about": about, "version": VERSION, "seed": seed, **count}, indent=1)
+    note = {"about": about, "version": VERSION, "seed": seed}
+    return json.dumps(note | {"files": len(sizes), "bytes": sum(sizes)}, indent=1).encode()
 
 
 def _is_complete(folder: Path, seed: int) -> bool:
     note = folder / "toy.json"
-    return note.is_file() and note.read_bytes() == _note(folder, seed).encode()
+    return note.is_file() and note.read_bytes() == _note(folder, seed)
 
 
 def _refuse_files_of_others(folder: Path) -> None:

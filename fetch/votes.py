@@ -1,7 +1,5 @@
 """Looks up what ten people said of each picture of FER-2013, as counted for FER+."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import hashlib
@@ -33,15 +31,15 @@ def count_votes(data: Dataset, part: Split) -> np.ndarray:
         pairs = zip(keys, part.labels, strict=True)
         return np.stack([_raters(key, columns, label) for key, label in pairs])
     with gzip.open(VOTES, "rt", encoding="ascii") as file:
-        names, *rows = csv.reader(file)
-    votes = {row[0]: row for row in rows} if set(columns) <= set(names) else {}
-    if not votes or 2 * sum(key in votes for key in keys) < len(keys):
+        table = csv.DictReader(file)
+        votes = {row["pixels"]: row for row in table}
+    found = [votes.get(key, {}) for key in keys]
+    if not set(columns) <= set(table.fieldnames) or 2 * sum(map(bool, found)) < len(found):
         raise TutorialError(
             f"Nobody has voted on these pictures ({data.name}): FER+ asked about FER-2013 alone. "
             "Get it as dataset/README.md says, or set TUTORIAL_DATASET=toy."
         )
-    order, nobody = [names.index(name) for name in columns], ["0"] * len(names)
-    return np.array([[int(votes.get(k, nobody)[i]) for i in order] for k in keys])
+    return np.array([[int(row.get(name, 0)) for name in columns] for row in found])
 
 
 def vote_shares(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

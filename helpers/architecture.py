@@ -1,7 +1,5 @@
 """Draws a network: its layers as blocks, to scale."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

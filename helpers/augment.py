@@ -8,8 +8,6 @@ An augmentation is a function f(images, seed, size=None):
 - returned: a float32 tensor (n, size, size, 1), 0 to 1.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import tensorflow as tf
 

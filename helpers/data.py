@@ -1,4 +1,4 @@
-"""Images and labels in memory: copies among them, and honest ways to split them."""
+"""Images and labels in memory: copies among them, honest ways to split them, class weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers import SEED
+from helpers import SEED, TutorialError
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,3 +150,25 @@ def clean_split(train: Split) -> tuple[Split, Split]:
     keep = keep[train.images[keep].std(axis=(1, 2)) >= 1]
     parts = train_test_split(keep, test_size=0.1, stratify=train.labels[keep], random_state=SEED)
     return train.take(parts[0]), train.take(parts[1])
+
+
+def class_weights(labels: np.ndarray, n_classes: int, power: float = 1.0) -> dict[int, float]:
+    """Return n / (n_classes * count) for each class: scikit-learn's "balanced" weights.
+
+    Args:
+        labels: int (n,).
+        n_classes: how many weights there must be.
+        power: of each weight. 0.5 gives square roots, a compromise: rare classes count more,
+            but a few of their images do not decide where the whole network goes.
+
+    Raises:
+        TutorialError: if a class has no image.
+    """
+    from sklearn.utils.class_weight import compute_class_weight
+
+    if missing := sorted(set(range(n_classes)) - set(labels.tolist())):
+        raise TutorialError(
+            f"Class {missing[0]} has no training image, so it can have no weight: add some images."
+        )
+    weights = compute_class_weight("balanced", classes=np.arange(n_classes), y=labels) ** power
+    return dict(enumerate(weights.tolist()))

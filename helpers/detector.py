@@ -1,7 +1,5 @@
 """Finds faces in a picture: BlazeFace, asked up to three times."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import math

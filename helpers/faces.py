@@ -1,7 +1,5 @@
 """Cuts faces out the way FER-2013 is framed, and says what there is to say about each."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

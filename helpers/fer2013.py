@@ -1,7 +1,5 @@
 """What is known about FER-2013: is this the true one, and which half is a test image of?"""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

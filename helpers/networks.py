@@ -1,7 +1,5 @@
 """The lesson's network, the shipped one, and a pretrained one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count

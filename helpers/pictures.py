@@ -1,7 +1,5 @@
 """What a picture is, how any is opened, and what the network sees of it, in training and in use."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import warnings
@@ -29,6 +27,7 @@ warnings.filterwarnings("ignore", module="PIL")  # about size and odd EXIF
 # Only these are opened, whatever a file is called: Pillow would start Ghostscript for an EPS.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 ENDINGS = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
+HEIC = (".heic", ".heif")  # pictures of iPhones, which cannot be read here
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # of 1, 8, 10, 12, 14 and 16 bits
 
 
@@ -40,11 +39,6 @@ def is_junk(name: str) -> bool:
 def is_picture(name: str) -> bool:
     """Whether a file is listed as a picture, by its ending; opening it tells the truth."""
     return not is_junk(name) and PurePath(name).suffix.lower() in ENDINGS
-
-
-def is_heic(name: str) -> bool:
-    """Whether a file is named as the pictures of iPhones are, which cannot be read here."""
-    return not is_junk(name) and name.lower().endswith((".heic", ".heif"))
 
 
 def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) -> Image.Image:

@@ -5,8 +5,6 @@ numbers, hatching, markers and line styles say the same. `title` is a sentence t
 see. Names are shown as they are, a dollar sign included.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -181,7 +181,8 @@ def watched(
     )
     yield page
     context.close()
-    assert [complaint for complaint in complaints if complaint not in forgiven] == []
+    unforgiven = [complaint for complaint in complaints if complaint not in forgiven]
+    assert unforgiven == [], unforgiven
 
 
 @dataclass

@@ -80,8 +80,9 @@ def wait(until: Callable[[], bool], what: str) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the app needs, the networks included; it is soon out of patience."""
     folder = tmp_path_factory.mktemp("app") / "project"
-    for name in ("app", "helpers", "models"):
+    for name in ("app", "helpers", "models", "training"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "start.py", folder)  # by which it is known for a project
     for name, patience in (("faces.js", "DOUBT_EVERY = 10;"), ("pictures.js", "PATIENCE = 20;")):
         script = (folder / "app" / name).read_text("utf-8")
         assert patience in script
@@ -137,7 +138,9 @@ def page(browser: Browser) -> Iterator[Page]:
     # two seconds after which anywidget would let no message through to it; it needs none. The
     # webcam does, but the test of the webcam would see that it got none.
     slow = "[anywidget] Failed to initialize model."
-    with watched(browser, ("http://localhost:", "data:", "blob:"), forgiven=[slow]) as page:
+    # A password that is wrong is answered so; Chromium notes it down.
+    wrong = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
+    with watched(browser, ("http://localhost:", "data:", "blob:"), forgiven=[slow, wrong]) as page:
         page.set_default_timeout(5 * MINUTE)  # the first page waits for TensorFlow
         page.add_init_script(MEMORY)
         page.add_init_script(

@@ -178,6 +178,17 @@ def test_blank_lines_in_a_table_mean_nothing(tmp_path):
     assert names == {"fer/train/disgust/Training_00001.png", "fer/test/fear/PublicTest_00002.png"}
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_lines_of_a_table_may_end_as_on_an_old_mac(tmp_path, zipped):
+    raw = b"emotion,pixels,Usage\r0,1 2 3 4,Training\r6,5 6 7 8,PublicTest\r"
+    path = tmp_path / "fer.csv"
+    path.write_bytes(raw)
+    if zipped:
+        path = pack(tmp_path / "a.zip", {"fer.csv": raw})
+    names = ["fer/test/neutral/PublicTest_00002.png", "fer/train/angry/Training_00001.png"]
+    assert sorted(unpacked(path)) == names
+
+
 @pytest.mark.parametrize(
     "row",
     [

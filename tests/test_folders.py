@@ -139,7 +139,7 @@ def test_empty_folders_and_archives_beside_the_classes_are_left_aside(tmp_path):
     make(tmp_path / "split", ["train", "test"], CLASSES)
     (tmp_path / "split" / "test" / "owl").mkdir()
     write(tmp_path / "split", {"test.zip": b"PK", "a/b.tar.gz": b""})
-    said = "Left aside: archives (test.zip, a/b.tar.gz); folders without images (test/owl)."
+    said = "Left aside: archives (a/b.tar.gz, test.zip); folders without images (test/owl)."
     assert notes(tmp_path / "split") == said
 
 

@@ -128,6 +128,18 @@ def test_it_opens_with_what_why_and_how_long(path: Path) -> None:
 
 
 @each_lesson
+def test_who_opened_it_alone_is_told_how_to_get_the_rest(path: Path) -> None:
+    first = next(text for kind, text in cells(path) if kind == "code")
+    line = (
+        "# No such module? Run `%pip install ADDRESS` above: "
+        "the address of the project's zip or clone.\n"
+    )
+    before, here, after = first.partition(line)
+    own = re.compile(r"^from (app|fetch|helpers|training)\b", re.MULTILINE)
+    assert here and own.match(after) and not own.search(before), "right above our first import"
+
+
+@each_lesson
 def test_it_closes_with_what_it_promised_and_what_to_try(path: Path) -> None:
     counted = form(path)
     assert counted.recap == counted.promises

@@ -11,9 +11,9 @@ from lessons import defined, run
 from PIL import Image
 
 from helpers.augment import affine
+from helpers.data import class_weights
 from helpers.faces import crop_face
 from helpers.networks import build_cnn
-from training.batches import class_weights
 
 
 @pytest.fixture

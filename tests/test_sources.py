@@ -105,7 +105,7 @@ def test_a_folder_with_nothing_but_an_archive_or_a_table_stands_for_it(tmp_path)
 
 
 def test_an_archive_is_unpacked_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
-    path = pack(tmp_path / "mine.zip", layout())
+    path = pack(tmp_path / "mine [1].zip", layout())
     before, unpack, unpacked = path.read_bytes(), sources.archives.unpack, []
     monkeypatch.setattr(
         sources.archives, "unpack", lambda *args: unpacked.append(args) or unpack(*args)

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from helpers import ROOT, TutorialError
+from helpers import ROOT, TutorialError, data
 from helpers.augment import random_affine
 from helpers.data import Split
 from training import batches, live, runs, trainer
@@ -87,10 +87,10 @@ def epochs_on_disk(output: Path) -> int:
 
 
 def test_class_weights_are_balanced():
-    weights = batches.class_weights(np.array([0] * 6 + [1] * 3 + [2] * 3), 3)
+    weights = data.class_weights(np.array([0] * 6 + [1] * 3 + [2] * 3), 3)
     assert weights == pytest.approx({0: 12 / 18, 1: 12 / 9, 2: 12 / 9})
     with pytest.raises(TutorialError, match="Class 1 has no training image"):
-        batches.class_weights(np.array([0, 0, 2]), 3)
+        data.class_weights(np.array([0, 0, 2]), 3)
 
 
 def test_validation_batches_are_the_images_in_order():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -80,6 +81,15 @@ def execute(
         on_notebook_start=lambda **_: running.append(asyncio.get_running_loop()),
         on_cell_execute=started,
     )
+
+    def look_again() -> None:
+        """Wake a client that has missed a reply, which nbclient may while it answers a widget.
+
+        See github.com/jupyter/nbclient/issues/312: asking for a socket's events reads what waits.
+        """
+        with contextlib.suppress(Exception):  # it has just ended
+            _ = client.kc.shell_channel.socket.EVENTS
+
     # In a thread of its own, because nbclient answers Ctrl-C in the main one with tracebacks.
     # What the kernel writes past its cells is kept back: when it ends it may complain of sockets.
     with tempfile.TemporaryFile() as stderr, ThreadPoolExecutor(1) as pool:
@@ -87,6 +97,8 @@ def execute(
         try:
             while not done.done():
                 wait([done], timeout=0.5)  # in steps: Windows sees Ctrl-C between them only
+                with contextlib.suppress(RuntimeError, IndexError):  # it ended, or is yet to begin
+                    running[0].call_soon_threadsafe(look_again)
         except KeyboardInterrupt:
             while not (running or done.done()):
                 time.sleep(0.1)

@@ -2,7 +2,7 @@
 
 It imports helpers/ alone. Its modules, each from those above it:
 
-batches     images, targets and weights on their way into the network; class weights
+batches     images, targets and weights on their way into the network
 checkpoint  what is kept after every epoch, and how a training goes on from there
 live        curves that are drawn meanwhile
 trainer     lesson 4's training in one call, and the network saved with all that it is

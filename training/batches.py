@@ -1,36 +1,13 @@
 """Batches of images, targets and weights, made while a network trains on the last ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from sklearn.utils.class_weight import compute_class_weight
 
 from helpers import SEED, TutorialError
 from helpers.augment import mixup as mix
-
-
-def class_weights(labels: np.ndarray, n_classes: int, power: float = 1.0) -> dict[int, float]:
-    """Return n / (n_classes * count) for each class: scikit-learn's "balanced" weights.
-
-    Args:
-        labels: int (n,).
-        n_classes: how many weights there must be.
-        power: of each weight. 0.5 gives square roots, a compromise: rare classes count more,
-            but a few of their images do not decide where the whole network goes.
-
-    Raises:
-        TutorialError: if a class has no image.
-    """
-    if missing := sorted(set(range(n_classes)) - set(labels.tolist())):
-        raise TutorialError(
-            f"Class {missing[0]} has no training image, so it can have no weight: add some images."
-        )
-    weights = compute_class_weight("balanced", classes=np.arange(n_classes), y=labels) ** power
-    return dict(enumerate(weights.tolist()))
 
 
 def make_dataset(

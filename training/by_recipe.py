@@ -1,7 +1,5 @@
 """The training that lesson 7 arrives at, with whatever a `Recipe` switches on."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math
@@ -15,9 +13,9 @@ import tensorflow as tf
 
 from helpers import SEED, TutorialError
 from helpers.augment import random_affine
-from helpers.data import Split
+from helpers.data import Split, class_weights
 from helpers.networks import build_cnn, build_residual
-from training.batches import class_weights, make_dataset
+from training.batches import make_dataset
 from training.checkpoint import Checkpoint, History, interruptible
 from training.fused import FusedBatchNormalization
 from training.recipe import AUGMENTATIONS, SMALL, Recipe

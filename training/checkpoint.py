@@ -1,7 +1,5 @@
 """What is kept after every epoch, so that a training can be interrupted and go on."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """What a network makes of images, computed once: an interrupted run goes on where it was."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

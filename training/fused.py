@@ -1,7 +1,5 @@
 """Batch normalisation that trains faster, and that a saved network must not contain."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 from keras import layers
 

@@ -1,7 +1,5 @@
 """Curves of loss and accuracy that are drawn while a network trains."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 

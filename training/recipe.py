@@ -1,7 +1,5 @@
 """Lesson 7's settings: every improvement is a switch of a `Recipe`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from helpers import SEED, TutorialError

@@ -1,7 +1,5 @@
 """Files of what was trained, the log of it, and a table of that."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Lesson 4's training in one call: it can be interrupted, goes on, and is saved."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib
