@@ -206,7 +206,7 @@ def _endings(paths: Iterable[Sequence[str]]) -> str:
 
 def _no_images(paths: Sequence[Sequence[str]]) -> str:
     """Say what there is instead of images: "no images but 8 .txt."."""
-    packed = any(parts[-1].lower().endswith(ENDINGS) for parts in paths)
+    packed = any(parts[-1].lower().endswith((*ENDINGS, ".gz", ".bz2", ".zst")) for parts in paths)
     what = f"no images but {kinds}" if (kinds := _endings(paths)) else "no images and nothing else"
     return f"{what}{': unpack what is packed in there' * packed}.{_heic(paths)}"
 

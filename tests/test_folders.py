@@ -200,6 +200,7 @@ def test_the_seven_expressions_are_a_hint_and_no_condition(tmp_path):
         (["train", "test"], ["1.txt", "2.pdf"], "has no images but 1 .txt, 1 .pdf"),
         (["train", "test"], ["a/1.heic"], "has no images but 1 .heic.*save as JPEG"),
         (["train", "test"], ["b/c.zip"], "has no images but 1 .zip: unpack what is packed"),
+        (["train", "test"], ["b.csv.gz"], "has no images but 1 .gz: unpack what is packed"),
         (["train", "test"], [], "has no images and nothing else"),
         (["test"], ["test/cat/1.txt"], "test/cat/ holds no images but 1 .txt. Fill it"),
     ],
