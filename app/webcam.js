@@ -174,9 +174,11 @@ export default () => {
     still += Math.min(now() - ticked, 1); // a page that was out of sight looked for none
     ticked = now();
     if (still > BLIND) return stop(SENTENCES.blind);
-    if (video.currentTime === drawn || video.readyState < 2) return;
+    // Not its currentTime, which in Chromium goes on where no more frames come.
+    const frames = video.getVideoPlaybackQuality().totalVideoFrames;
+    if (frames === drawn || video.readyState < 2) return;
     still = 0;
-    drawn = video.currentTime;
+    drawn = frames;
     if (!waiting && now() >= notBefore) send();
     for (const view of views) view.stale = true;
     paint();
