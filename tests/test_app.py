@@ -80,7 +80,7 @@ def wait(until: Callable[[], bool], what: str) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the app needs, the networks included; it is soon out of patience."""
     folder = tmp_path_factory.mktemp("app") / "project"
-    for name in ("app", "helpers", "models"):
+    for name in ("app", "fetch", "helpers", "models", "training"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, patience in (("faces.js", "DOUBT_EVERY = 10;"), ("pictures.js", "PATIENCE = 20;")):
         script = (folder / "app" / name).read_text("utf-8")
