@@ -158,7 +158,6 @@ export default () => {
 
   async function ask(card) {
     const tag = Math.random();
-    const { batch, sample, bytes } = card;
     const since = now();
     const answer = new Promise((answered) => (waiting = { tag, answered }));
     const timer = setInterval(() => {
@@ -166,14 +165,15 @@ export default () => {
       say(BUSY);
       python.doubt();
     }, 1000);
-    const about = { tag, batch, sample, whole, drawn: Boolean(card.bitmap) };
+    const { batch, bytes, bitmap } = card;
+    const about = { tag, batch, sample: card.sample, whole, drawn: Boolean(bitmap) };
     python.send(about, bytes ? [bytes] : []);
     const received = await answer;
     clearInterval(timer);
     if (!received) return; // lost
     const [content, [crops, picture] = []] = received;
-    Object.assign(card, { answer: content, crops });
     if (picture) card.bitmap = await createImageBitmap(new Blob([picture]));
+    Object.assign(card, { answer: content, crops }); // what is drawn now stays drawn
   }
 
   function lose(text) {

@@ -112,11 +112,8 @@ class Teacher(ipywidgets.VBox):
         self.train = self._button("Train", self._train)
         self.back = self._button("Back to the network's classes", self._go_back)
         self.forget = self._button("Forget all pictures", self._forget)
-        self.whole = ipywidgets.Checkbox(
-            description="gestures: look at the whole picture (starts anew)",
-            indent=False,
-            layout=_AUTO,
-        )
+        gestures = "gestures: look at the whole picture (starts anew)"
+        self.whole = ipywidgets.Checkbox(description=gestures, indent=False, layout=_AUTO)
         self.whole.observe(lambda _: self._safely(self._forget), "value")
         webcam.networks.chooser.observe(self._other_network, "value")
         self.status = ipywidgets.HTML()

@@ -352,8 +352,7 @@ export default () => {
           element("option", { value: deviceId }, label || `Camera ${n + 1}`))));
       }
       which.value = camera;
-      if (bars) list.show(bars.p, bars);
-      list.list.hidden = !bars;
+      list.show(bars?.p, bars ?? { classes: [] });
       const found = answer?.faces.length ?? 0;
       result.textContent = !answer ? "" : !found ? "No face is seen."
         : `Apparent expression${found > 1 ? ` of the largest of ${found} faces` : ""}: ` +
@@ -364,7 +363,7 @@ export default () => {
       canvas.ariaLabel = phase === "off" ? "The camera's picture: off" :
         `The camera's picture. ${result.textContent}`;
       history.ariaLabel = `The last ${HISTORY} seconds. ${average.textContent}`;
-      history.hidden = caption.hidden = !bars;
+      history.hidden = caption.hidden = list.list.hidden = !bars;
     }
 
     const view = { canvas, history, update };
