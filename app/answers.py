@@ -7,33 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anywidget
-import numpy as np
 
+from app.classifier import Classifier
 from helpers import TutorialError, class_colours, faces
 
 HERE = Path(__file__).parent
 MOST_BYTES = 8_000_000  # of a file or a frame: a message to the kernel holds 10 MiB
-NOT_SENT = "This picture came empty or is too large to send: save it as JPEG or PNG."
+GUARD = threading.RLock()  # newer kernels answer widgets on several threads: here one at a time
 
 Answer = tuple[dict, list[bytes]]  # a message to the browser
 
 
 def describe(
-    size: Sequence[int],
-    found: Sequence[faces.Face],
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    note: str = "",
+    size: Sequence[int], found: Sequence[faces.Face], classify: Classifier, info: dict
 ) -> dict:
     """Return what the browser draws and says of a picture's faces.
 
     Args:
         size: width and height of the picture that the faces' boxes are measured in.
         found: its faces.
-        probabilities: array (faces, classes).
-        classes: the names, in the order of the columns.
-        note: a word of caution about the network.
+        classify: names their expressions.
+        info: what is known about it, its "classes" above all.
     """
+    classes, probabilities = info["classes"], faces.classify(classify, found)
     told = [
         {
             "box": face.box,
@@ -43,9 +39,8 @@ def describe(
         }
         for face, p in zip(found, probabilities.astype(float).round(4), strict=True)
     ]
-    colours = class_colours(classes)
-    named = {"classes": list(classes), "colours": colours, "least": faces.LEAST_SURE}
-    return {"size": size, "faces": told, "note": note, **named}
+    named = {"classes": classes, "colours": class_colours(classes), "least": faces.LEAST_SURE}
+    return {"size": size, "faces": told, "note": faces.caution(info), **named}
 
 
 def explain(error: Exception) -> str:
@@ -64,29 +59,29 @@ class Answering(anywidget.AnyWidget):
     """A widget whose every message from the browser gets one back, with the same tag.
 
     An error raised in a widget's callback would be seen by nobody: its sentence is the answer.
-
-    Attributes:
-        guard: the lock around it, because newer kernels answer widgets on several threads.
     """
 
     _css = (HERE / "widgets.css").read_text("utf-8")  # as a path, anywidget would hold us for good
 
     def __init__(self, **traits):
         super().__init__(**traits)
-        self.guard = threading.RLock()
         self.on_msg(self._receive)
 
     def answer(self, message: dict, content: bytes) -> Answer:
-        """Return what to send back for a message and the file that came with it, if any."""
+        """Return what to send back for a message and its file, b"" if none came or a too large one.
+
+        `GUARD` is held meanwhile.
+        """
         raise NotImplementedError
 
     def _receive(self, _, message, buffers) -> None:
         message = message if isinstance(message, dict) else {}
-        tag = message.get("tag")
+        content = bytes(buffers[0]) if buffers and len(buffers[0]) <= MOST_BYTES else b""
         try:
-            with self.guard:
-                answer, files = self.answer(message, bytes(buffers[0]) if buffers else b"")
+            with GUARD:
+                answer, files = self.answer(message, content)
         except Exception as error:
             answer, files = {"say": explain(error)}, []
+        tag = message.get("tag")
         tag = tag if isinstance(tag, int | float) and 0 <= tag < 1 else None
         self.send({"tag": tag, **answer}, files)

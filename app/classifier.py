@@ -16,12 +16,13 @@ import numpy as np
 import helpers
 from helpers import IMAGE_SIZE, SEED, TutorialError, replacing
 from helpers.evaluation import predict
-from helpers.models import read_sidecar
+from helpers.models import load_model, read_sidecar
 
 if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
     import keras
 
 Classifier = Callable[[np.ndarray], np.ndarray]  # uint8 (n, 48, 48) to probabilities (n, classes)
+Known = tuple[Classifier, dict]  # and what its sidecar says of it, its "classes" above all
 
 
 class LiteRTModel:
@@ -29,7 +30,7 @@ class LiteRTModel:
 
     Attributes:
         content: of a .tflite file.
-        input_shape, output_shape: as a Keras model has them, None where any number will do.
+        input_shape, output_shape: as a Keras model has them, None for the number of images.
     """
 
     def __init__(self, content: bytes):
@@ -42,8 +43,7 @@ class LiteRTModel:
         (gives,) = self._interpreter.get_output_details()
         self._takes, self._gives = takes["index"], gives["index"]
         self.input_shape, self.output_shape = (
-            tuple(None if side < 0 else int(side) for side in tensor["shape_signature"])
-            for tensor in (takes, gives)
+            (None, *tensor["shape"][1:].tolist()) for tensor in (takes, gives)
         )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def to_litert(model: keras.Model) -> Classifier:
         return slow
 
 
-def load_litert(path: Path, classes: Sequence[str] = ()) -> tuple[Classifier, dict]:
+def load_litert(path: Path, classes: Sequence[str] = ()) -> Known:
     """Return what `to_litert` makes of a model file, and its sidecar, as `load_model` does.
 
     The conversion is kept in `RUNS`: from the second time on this loads no TensorFlow, which saves
@@ -95,8 +95,6 @@ def load_litert(path: Path, classes: Sequence[str] = ()) -> tuple[Classifier, di
             kept = helpers.RUNS / f"faster-{made_from.hexdigest()[:16]}.tflite"
             if fast := _read(kept) or _read(Path(path).parent / kept.name):
                 return fast, info
-    from helpers.models import load_model
-
     model, info = load_model(path, classes)
     fast = to_litert(model)
     if kept and isinstance(fast, LiteRTModel):

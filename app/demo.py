@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import ipywidgets
@@ -11,6 +10,7 @@ from app.networks import Networks
 from app.photographs import Samples, photographs
 from app.teach import Teacher
 from app.webcam import Webcam
+from helpers import faces
 from training import choose
 
 PURPOSE = (
@@ -25,13 +25,15 @@ def demo(
 ) -> ipywidgets.VBox:
     """Classify photographs, the webcam, and what you teach it, in three tabs.
 
-    Above them the choice of `Networks(models)`, below them the line that says what they are for.
+    Args:
+        samples: pictures to choose from, by name; by default the two portraits.
+        models: networks to choose from; by default all that fit photographs, the best first.
     """
-    networks = Networks(models)
+    networks = Networks(choose.model_for_photographs() if models is None else models)
+    samples = faces.portraits() if samples is None else samples
     webcam = Webcam(networks)  # in two tabs, with one camera
     teach = ipywidgets.VBox([webcam, Teacher(webcam)]).add_class("emotion-teach")
     tabs = [photographs(networks, samples), webcam, teach]
     tabs = ipywidgets.Tab(tabs, titles=("Photographs", "Webcam", "Teach it"))
-    small = "line-height:1.3; font-size:90%"
-    purpose = ipywidgets.HTML(f'<p style="{small}">{html.escape(PURPOSE)}</p>')
+    purpose = ipywidgets.HTML(f'<p style="line-height:1.3; font-size:90%">{PURPOSE}</p>')
     return ipywidgets.VBox([networks.chooser, tabs, purpose]).add_class("emotion-panel")

@@ -70,13 +70,10 @@ function makeBars() {
   return { list, show };
 }
 
-// Fit a canvas to its place on the page, in the screen's own pixels; its height follows.
-function fit(canvas, [width, height], most = Infinity) {
-  const ratio = window.devicePixelRatio || 1;
-  const wide = Math.round(Math.min(canvas.clientWidth * ratio, most));
-  const high = Math.round((wide * height) / width);
-  if (canvas.width === wide && canvas.height === high) return;
-  [canvas.width, canvas.height] = [wide, high];
+// Give a canvas another size, which costs what is drawn on it.
+function resize(canvas, width, height) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
 }
 
 const apart = ([a, b, c, d], [x, y, w, h]) => a + c <= x || x + w <= a || b + d <= y || y + h <= b;
@@ -122,9 +119,10 @@ function paintBoxes(canvas, answer, mirrored = false) {
   });
 }
 
-// Watch the way to Python, and call `lose` with a sentence when it is gone for good.
-function watchPython(model, lose) {
+// The way to Python. When it is gone for good, `lost` is true, and `onLost` gets a sentence, once.
+function wayToPython(model, onLost) {
   const kernel = model.widget_manager?.kernel;
+  const python = { lost: false, send, lose, doubt, close };
   let asked = -Infinity;
   let misses = 0;
   const stopped = () => lose(STOPPED);
@@ -134,6 +132,21 @@ function watchPython(model, lose) {
   model.on("comm_live_update", stopped); // the kernel is being restarted
   kernel?.statusChanged?.connect(ended);
   kernel?.disposed?.connect(stopped);
+
+  function lose(sentence) {
+    if (python.lost) return;
+    python.lost = true;
+    onLost(sentence);
+  }
+
+  function send(content, buffers = []) {
+    if (python.lost) return;
+    try {
+      model.send(content, undefined, buffers);
+    } catch {
+      stopped();
+    }
+  }
 
   async function reached() {
     const { baseUrl, token } = kernel.serverSettings;
@@ -157,11 +170,10 @@ function watchPython(model, lose) {
     else if (misses) setTimeout(doubt, 1000 * DOUBT_EVERY + 50);
   }
 
-  return {
-    doubt,
-    close() {
-      kernel?.statusChanged?.disconnect(ended);
-      kernel?.disposed?.disconnect(stopped);
-    },
-  };
+  function close() {
+    kernel?.statusChanged?.disconnect(ended);
+    kernel?.disposed?.disconnect(stopped);
+  }
+
+  return python;
 }

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 import traitlets
 from PIL import Image
 
-from app.answers import MOST_BYTES, NOT_SENT, Answer, Answering, describe, script
+from app.answers import Answer, Answering, describe, script
 from app.networks import Networks
 from helpers import TutorialError, faces, pictures
 
+NOT_SENT = "This picture came empty or is too large to send: save it as JPEG or PNG."
 SHOWN = 960  # pixels of the longer side of the picture that is drawn
 Samples = Mapping[str, Image.Image]  # by name
 
@@ -32,35 +33,30 @@ class Pictures(Answering):
     _esm = script("pictures.js")
     samples = traitlets.List().tag(sync=True)  # their names
 
-    def __init__(self, look: Callable[[Image.Image, dict], Answer], samples: Samples | None = None):
-        super().__init__(samples=list(samples or ()))
-        self._look, self._pictures = look, dict(samples or {})
+    def __init__(self, look: Callable[[Image.Image, dict], Answer], samples: Samples):
+        super().__init__(samples=list(samples))
+        self._look, self._pictures = look, dict(samples)
 
     def answer(self, message: dict, content: bytes) -> Answer:
         picture = self._pictures.get(str(message.get("sample")))
         if picture is None:
-            if not content or len(content) > MOST_BYTES:
-                raise TutorialError(str(message.get("problem") or NOT_SENT)[:300])
+            if not content:
+                raise TutorialError(NOT_SENT)
             picture = pictures.open_picture(content)
         return self._look(picture, message)
 
 
-def photographs(networks: Networks, samples: Samples | None = None) -> Pictures:
-    """Name the expressions in pictures of one's own, and in samples.
-
-    Args:
-        networks: answers with the one that is chosen there.
-        samples: by name; by default the two portraits.
-    """
+def photographs(networks: Networks, samples: Samples) -> Pictures:
+    """Name the expressions in pictures of one's own, and in samples, with the chosen network."""
 
     def look(picture: Image.Image, message: dict) -> Answer:
         whole = message.get("whole") is True
         found = [faces.whole_image(picture)] if whole else faces.find_faces(picture)
-        answer = describe(picture.size, found, *networks.classify(found))
+        answer = describe(picture.size, found, *networks.load())
         crops = b"".join(face.crop.tobytes() for face in found)
         return answer, [crops] if message.get("drawn") is True else [crops, _jpeg(picture)]
 
-    widget = Pictures(look, faces.portraits() if samples is None else samples)
+    widget = Pictures(look, samples)
     networks.chooser.observe(lambda _: widget.send({"again": True}), "value")
     return widget
 

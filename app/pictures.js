@@ -73,7 +73,7 @@ async function shrink(bytes) {
   return withOrientation(await blob.arrayBuffer(), orientation);
 }
 
-// What is sent for a file: its bytes or those of a smaller copy, or the problem with it.
+// What is sent for a file, its bytes or those of a smaller copy, or the problem with it.
 async function prepare(file) {
   let bytes;
   try {
@@ -101,11 +101,10 @@ function filesOf(data) {
 export default () => {
   const views = new Set();
   const queue = []; // cards whose answer is still to come
-  let cards = []; // {name, place, of, file, sample, bytes, problem, answer, bitmap, crops}
+  let cards = []; // {name, batch, place, of, file, sample, bytes, problem, answer, bitmap, crops}
   let model;
   let python;
   let sentence = "";
-  let lost = false;
   let waiting; // {tag, answered}
   let busy = false;
   let whole = false;
@@ -121,12 +120,12 @@ export default () => {
   }
 
   function add(found) {
-    if (lost || !found.length) return;
+    if (python.lost || !found.length) return;
     whole = false; // what held for the pictures before
     sample = found[0].sample ?? "";
-    const of = found.length;
+    const [batch, of] = [Math.random(), found.length];
     queue.push(...found.slice(0, MOST).map((card, place) => (
-      { name: card.file?.name || "A picture", ...card, place, of })));
+      { name: card.file?.name || "A picture", ...card, batch, place, of })));
     refresh();
     work();
   }
@@ -139,7 +138,7 @@ export default () => {
   async function work() {
     if (busy) return;
     busy = true;
-    while (queue.length && !lost) {
+    while (queue.length && !python.lost) {
       const card = queue.shift();
       if (!cards.includes(card)) {
         if (card.place === 0) cards = [];
@@ -149,8 +148,9 @@ export default () => {
       say(`${which}${card.name} …`);
       refresh();
       if (card.file && !card.problem) Object.assign(card, await prepare(card.file), { file: null });
-      await ask(card);
-      if (!lost) say("");
+      if (card.problem) card.answer = { say: card.problem };
+      else await ask(card);
+      if (!python.lost) say("");
       refresh();
     }
     busy = false;
@@ -158,10 +158,6 @@ export default () => {
 
   async function ask(card) {
     const tag = Math.random();
-    const { name, place, of, problem, bytes } = card;
-    const about = { tag, name, place, of, whole, drawn: Boolean(card.bitmap) };
-    if (card.sample) about.sample = card.sample;
-    if (problem) about.problem = problem;
     const since = now();
     const answer = new Promise((answered) => (waiting = { tag, answered }));
     const timer = setInterval(() => {
@@ -169,26 +165,18 @@ export default () => {
       say(BUSY);
       python.doubt();
     }, 1000);
-    try {
-      model.send(about, undefined, bytes ? [bytes] : []);
-      await take(card, await answer);
-    } catch {
-      lose(STOPPED);
-    }
+    const { batch, bytes, bitmap } = card;
+    const about = { tag, batch, sample: card.sample, whole, drawn: Boolean(bitmap) };
+    python.send(about, bytes ? [bytes] : []);
+    const received = await answer;
     clearInterval(timer);
-  }
-
-  async function take(card, received) {
     if (!received) return; // lost
-    const [answer, [crops, picture] = []] = received;
-    card.answer = answer;
-    card.crops = crops;
+    const [content, [crops, picture] = []] = received;
     if (picture) card.bitmap = await createImageBitmap(new Blob([picture]));
+    Object.assign(card, { answer: content, crops }); // what is drawn now stays drawn
   }
 
   function lose(text) {
-    if (lost) return;
-    lost = true;
     queue.length = 0;
     waiting?.answered();
     say(text);
@@ -196,7 +184,7 @@ export default () => {
 
   function initialize({ model: given }) {
     model = given;
-    python = watchPython(model, lose);
+    python = wayToPython(model, lose);
     model.on("msg:custom", (content, buffers) => {
       if (content?.again) again();
       if (waiting && content?.tag === waiting.tag) waiting.answered([content, buffers]);
@@ -217,7 +205,9 @@ export default () => {
       const canvas = element("canvas", { role: "img", "aria-label": `${name}. ${told.join(" ")}` });
       paint = () => {
         if (!canvas.clientWidth) return;
-        fit(canvas, [bitmap.width, bitmap.height], bitmap.width * 2);
+        const onScreen = canvas.clientWidth * (window.devicePixelRatio || 1);
+        const wide = Math.round(Math.min(onScreen, 2 * bitmap.width));
+        resize(canvas, wide, Math.round((wide * bitmap.height) / bitmap.width));
         canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
         paintBoxes(canvas, answer);
       };
@@ -297,7 +287,7 @@ export default () => {
     const take = (data) => {
       const found = filesOf(data);
       if (found.length) add(found);
-      else if (!lost) say(LINK);
+      else if (!python.lost) say(LINK);
     };
     const options = { signal };
     panel.addEventListener("dragover", (event) => {
@@ -323,7 +313,7 @@ export default () => {
   }
 
   function render({ el }) {
-    el.classList.add("jupyter-widgets", "emotion-upload");
+    el.classList.add("jupyter-widgets", "emotion-widget", "emotion-upload");
     el.tabIndex = 0; // so that one can paste here
     el.dataset.lmSuppressShortcuts = "true"; // or JupyterLab would paste cells
     const view = {};

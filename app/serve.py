@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,11 +18,8 @@ except KeyboardInterrupt:  # they take seconds to load
     sys.exit(130)
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # for an environment without the `-e .` of requirements.txt
-
-from helpers import BUILD
-
-OPENING = BUILD / "open_the_demo.html"  # leads the browser here; holds the token, so not for long
+# Leads the browser here; it holds the token, so not for long.
+OPENING = HERE.parent / "build" / "open_the_demo.html"
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 
 
@@ -80,26 +76,20 @@ def greet(handler, **_) -> None:
     OPENING.unlink(missing_ok=True)  # the browser is here
 
 
-def settings(port: int, names: Sequence[str], base_url: str = "/") -> Config:
-    """Return what Voilà is told.
-
-    Args:
-        port: where to listen; if it is taken, the next free one.
-        names: under which the server may be asked, besides localhost.
-        base_url: the path that the page's addresses begin with.
-    """
+def settings(options: argparse.Namespace) -> Config:
+    """Return what Voilà is told, the options from after the script's name included."""
     config = Config()
     config.Voila.config_file_paths = []  # what is set for other notebooks does not hold here
     config.Voila.log_level = "ERROR"
-    config.Voila.ip, config.Voila.port = "localhost", port
-    config.Voila.base_url = f"/{base_url.strip('/')}/".replace("//", "/")
+    config.Voila.ip, config.Voila.port = "localhost", options.port
+    config.Voila.base_url = f"/{options.base_url.strip('/')}/".replace("//", "/")
     config.Voila.auto_token = True  # JUPYTER_TOKEN, or one made up for this run
     config.PasswordIdentityProvider.allow_password_change = False  # it would hold for all Jupyter
     config.Voila.tornado_settings = {
         # Without these two any page on the Web could have a browser here talk to this server
         # (DNS rebinding), and this page could send pictures elsewhere.
         "allow_remote_access": False,
-        "local_hostnames": ["localhost", *names],
+        "local_hostnames": ["localhost", *options.name],
         "headers": {"Content-Security-Policy": POLICY},
         "websocket_max_message_size": 100 * 2**20,  # as start.py has it for JupyterLab
         "ws_ping_interval": 120_000,  # ms; Tornado complains of Jupyter's own figures
@@ -118,7 +108,7 @@ def settings(port: int, names: Sequence[str], base_url: str = "/") -> Config:
     return config
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--port", type=int, default=8866, help="if taken, the next free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -126,14 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--name", action="append", default=[], help="of a proxy's host, to answer to it as well"
     )
     parser.add_argument("--base-url", default="/", help="under which path a proxy shows it: /demo/")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if not 0 < options.port < 2**16:
         parser.error(f"--port takes 1 to 65535, not {options.port}")
     # The kernel is to be this Python's own, not one of the same name in the user's folder.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    app = App(config=settings(options.port, options.name, options.base_url))
+    app = App(config=settings(options))
     app.to_open = not options.no_browser
     try:
         app.initialize([str(HERE / "demo.ipynb")])

@@ -12,11 +12,12 @@ import ipywidgets
 import numpy as np
 from PIL import Image
 
-from app.answers import Answer, explain
+from app.answers import GUARD, Answer, describe, explain
 from app.classifier import Classifier
 from app.photographs import Pictures
 from app.webcam import Webcam
 from helpers import FER_CLASSES, TutorialError, faces
+from helpers.models import load_model
 
 if TYPE_CHECKING:
     import keras
@@ -64,24 +65,21 @@ class _Own:
     """One class of the learner's own: its name, its pictures, and a button to record some."""
 
     def __init__(self, number: int, name: str, record: Callable[[_Own], None]):
-        self.number, self.crops = number, []
+        self.number = number
         self.text = ipywidgets.Text(name, description=f"Name {number}")
         self.button = ipywidgets.Button(description=f"Record {number}")
         self.button.on_click(lambda _: record(self))
-        self.count = ipywidgets.Label("0 pictures")
+        self.count = ipywidgets.Label()
         self.row = ipywidgets.HBox([self.text, self.button, self.count], layout=_ROW)
+        self.keep([])
 
     @property
     def name(self) -> str:
         return self.text.value.strip()[:40]
 
-    def keep(self, *crops: np.ndarray) -> None:
-        self.crops.extend(crops)
-        self.count.value = f"{len(self.crops)} pictures"
-
-    def forget(self) -> None:
-        self.crops.clear()
-        self.keep()
+    def keep(self, crops: list[np.ndarray]) -> None:
+        """Have these pictures, and no others: uint8 (48, 48)."""
+        self.crops, self.count.value = crops, f"{len(crops)} pictures"
 
 
 class Teacher(ipywidgets.VBox):
@@ -94,12 +92,13 @@ class Teacher(ipywidgets.VBox):
 
     def __init__(self, webcam: Webcam):
         self.webcam = webcam
-        with webcam.guard:
+        with GUARD:
             webcam.let_go()
             webcam.let_go = self._leave
             webcam.watch = partial(self._safely, self._watch)
         self._recording: tuple[_Own, int, float] | None = None  # of, pictures before, deadline
-        self._frames, self._into = 0, None
+        self._frames = 0
+        self._batch, self._into = None, None  # what was uploaded last, and for whom
         names = ("wink", "tongue out", "neither", "")
         record = partial(self._safely, self._record)
         self.own = [_Own(number, name, record) for number, name in enumerate(names, start=1)]
@@ -109,15 +108,12 @@ class Teacher(ipywidgets.VBox):
             description="Uploads are for",
             style={"description_width": "initial"},
         )
-        self.upload = Pictures(self._take)
+        self.upload = Pictures(self._take, samples={})
         self.train = self._button("Train", self._train)
         self.back = self._button("Back to the network's classes", self._go_back)
         self.forget = self._button("Forget all pictures", self._forget)
-        self.whole = ipywidgets.Checkbox(
-            description="gestures: look at the whole picture (starts anew)",
-            indent=False,
-            layout=_AUTO,
-        )
+        gestures = "gestures: look at the whole picture (starts anew)"
+        self.whole = ipywidgets.Checkbox(description=gestures, indent=False, layout=_AUTO)
         self.whole.observe(lambda _: self._safely(self._forget), "value")
         webcam.networks.chooser.observe(self._other_network, "value")
         self.status = ipywidgets.HTML()
@@ -137,7 +133,7 @@ class Teacher(ipywidgets.VBox):
 
     def _safely(self, step: Callable[..., str], *arguments) -> None:
         """Take a step while no other thread does, and show the sentence it returns or raises."""
-        with self.webcam.guard:
+        with GUARD:
             try:
                 sentence = step(*arguments)
             except Exception as error:
@@ -165,7 +161,7 @@ class Teacher(ipywidgets.VBox):
         over = found is None or time.monotonic() > deadline
         self._frames += 1
         if found and not over and self._frames % EVERY == 0:
-            own.keep(found[0].crop)
+            own.keep([*own.crops, found[0].crop])
         new = len(own.crops) - before
         if not over and new < RECORDED:
             return ""
@@ -176,20 +172,18 @@ class Teacher(ipywidgets.VBox):
 
     def _take(self, picture: Image.Image, message: dict) -> Answer:
         """Keep an uploaded picture, or say what was learnt of it."""
-        with self.webcam.guard:
-            if not message.get("place"):  # of those chosen together, all go where the first does
-                self._into = self.target.value
-            found = [faces.whole_image(picture)] if self.whole.value else faces.find_faces(picture)
-            if not found:
-                raise TutorialError("No face was found, so nothing was added.")
-            if self._into:
-                self._into.keep(found[0].crop)
-                return {"say": f"Added to number {self._into.number}."}, []
-            if not self.webcam.own:
-                raise TutorialError("Press Train before you ask.")
-            names, classify = self.webcam.own
-            words = faces.in_words(faces.classify(classify, found[:1])[0], names)
-            return {"say": f"It {words}."}, []
+        if self._batch != message.get("batch"):  # those chosen together all go to the same place
+            self._batch, self._into = message.get("batch"), self.target.value
+        found = [faces.whole_image(picture)] if self.whole.value else faces.find_faces(picture)
+        if not found:
+            raise TutorialError("No face was found, so nothing was added.")
+        if self._into:
+            self._into.keep([*self._into.crops, found[0].crop])
+            return {"say": f"Added to number {self._into.number}."}, []
+        if not self.webcam.own:
+            raise TutorialError("Press Train before you ask.")
+        (largest,) = describe(picture.size, found[:1], *self.webcam.own)["faces"]
+        return {"say": f"It {largest['words']}."}, []
 
     def _train(self) -> str:
         used = [own for own in self.own if own.crops]
@@ -202,12 +196,10 @@ class Teacher(ipywidgets.VBox):
             if names.count(own.name) > 1:
                 raise TutorialError(f"Two are named “{own.name}”: change one of them.")
         self._say("Training …")
-        self.webcam.wait("Training …")
-        from helpers.models import load_model  # TensorFlow comes with it
-
+        self.webcam.send({"wait": "Training …"})
         start, crops = time.perf_counter(), [own.crops for own in used]
         model, _ = load_model(self.webcam.networks.path, FER_CLASSES)
-        self.webcam.own = names, own_classifier(model, crops)
+        self.webcam.own = own_classifier(model, crops), {"classes": names}
         seconds, n = time.perf_counter() - start, sum(map(len, crops))
         learnt = f"Learnt from {n} pictures in {seconds:.1f} seconds"
         return f"{learnt}; the webcam now looks for: {', '.join(names)}."
@@ -221,7 +213,7 @@ class Teacher(ipywidgets.VBox):
 
     def _forget(self) -> str:
         for own in self.own:
-            own.forget()
+            own.keep([])
         self.webcam.own = self._recording = None
         return "All pictures are forgotten, and what was learnt from them."
 
@@ -229,7 +221,6 @@ class Teacher(ipywidgets.VBox):
         """Close, and leave nothing behind, as when the cell that made this is run again."""
         self._forget()
         self.webcam.whole = False
-        self.webcam.watch = lambda found: None
         self.webcam.networks.chooser.unobserve(self._other_network, "value")
         todo = [self]
         while todo:

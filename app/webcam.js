@@ -47,11 +47,9 @@ export default () => {
   const shot = document.createElement("canvas"); // the frame that was sent last
   video.muted = video.playsInline = true;
 
-  let model;
   let phase = "off"; // or starting, on, frozen
   let sentence = SENTENCES.off;
   let attempt = 0; // counts the presses of Start and Stop, so that a late camera is noticed
-  let lost = false;
   let python, stream, waiting, answer, bars, past, arrivals, drawn, notBefore, speed;
   let cameras = []; // where there are several, to choose from
   let camera = ""; // the one that was chosen, or that the browser took
@@ -75,7 +73,7 @@ export default () => {
 
   function stop(text = SENTENCES.off) {
     attempt += 1;
-    if (stream) tell({ off: true });
+    if (stream) python.send({ off: true });
     for (const track of stream?.getTracks() ?? []) {
       track.onended = null;
       track.stop();
@@ -87,23 +85,8 @@ export default () => {
     refresh();
   }
 
-  function lose(text) {
-    if (lost) return;
-    lost = true;
-    stop(`${text} The camera is off.`);
-  }
-
-  function tell(content, buffers) {
-    if (lost) return;
-    try {
-      model.send(content, undefined, buffers);
-    } catch {
-      lose(STOPPED);
-    }
-  }
-
   async function start() {
-    if (phase !== "off" || lost) return;
+    if (phase !== "off" || python.lost) return;
     if (!navigator.mediaDevices?.getUserMedia) return stop(SENTENCES.insecure);
     const mine = (attempt += 1);
     phase = "starting";
@@ -150,7 +133,7 @@ export default () => {
     arrivals = [];
     if (phase === "frozen") {
       waiting = undefined; // a frame that has not left yet does not leave
-      tell({ off: true });
+      python.send({ off: true });
     } else look();
     refresh();
   }
@@ -174,11 +157,12 @@ export default () => {
     still += Math.min(now() - ticked, 1); // a page that was out of sight looked for none
     ticked = now();
     if (still > BLIND) return stop(SENTENCES.blind);
-    if (video.currentTime === drawn || video.readyState < 2) return;
+    // Not its currentTime, which in Chromium goes on where no more frames come.
+    const frames = video.getVideoPlaybackQuality().totalVideoFrames;
+    if (frames === drawn || video.readyState < 2) return;
     still = 0;
-    drawn = video.currentTime;
+    drawn = frames;
     if (!waiting && now() >= notBefore) send();
-    for (const view of views) view.stale = true;
     paint();
   }
 
@@ -192,7 +176,7 @@ export default () => {
     const blob = await new Promise((resolve) => shot.toBlob(resolve, "image/jpeg", QUALITY));
     const bytes = await blob?.arrayBuffer();
     if (waiting?.tag !== tag) return; // stopped meanwhile
-    if (bytes) tell({ tag, frame: true }, [bytes]);
+    if (bytes) python.send({ tag }, [bytes]);
     else waiting = undefined;
   }
 
@@ -257,19 +241,15 @@ export default () => {
   }
 
   function refresh() {
-    for (const view of views) {
-      view.stale = true;
-      view.update();
-    }
+    for (const view of views) view.update();
     paint();
   }
 
   function paint() {
-    for (const view of views) {
-      if (!view.stale || !view.canvas.isConnected || !view.canvas.offsetParent) continue;
-      view.stale = false;
-      paintPicture(view.canvas);
-      paintHistory(view.history);
+    for (const { canvas, history } of views) {
+      if (!canvas.offsetParent) continue; // out of sight
+      paintPicture(canvas);
+      paintHistory(history);
     }
   }
 
@@ -281,10 +261,7 @@ export default () => {
     if (phase === "off" || phase === "starting" || !width) {
       return context.clearRect(0, 0, canvas.width, canvas.height);
     }
-    if (canvas.width !== 640 || canvas.height !== Math.round((640 * height) / width)) {
-      canvas.width = 640;
-      canvas.height = Math.round((640 * height) / width);
-    }
+    resize(canvas, 640, Math.round((640 * height) / width));
     context.setTransform(-1, 0, 0, 1, canvas.width, 0); // as in a mirror
     context.drawImage(source, 0, 0, canvas.width, canvas.height);
     context.resetTransform();
@@ -330,7 +307,7 @@ export default () => {
   }
 
   function render({ el }) {
-    el.classList.add("jupyter-widgets", "emotion-webcam");
+    el.classList.add("jupyter-widgets", "emotion-widget", "emotion-webcam");
     const canvas = element("canvas", { role: "img", width: 640, height: 480 });
     const history = element("canvas", { role: "img", class: "history" });
     const status = element("p", { role: "status", "aria-live": "polite" });
@@ -366,7 +343,7 @@ export default () => {
 
     function update() {
       if (status.textContent !== sentence) status.textContent = sentence;
-      begin.ariaDisabled = String(phase !== "off" || lost);
+      begin.ariaDisabled = String(phase !== "off" || python.lost);
       end.ariaDisabled = String(phase === "off");
       hold.ariaDisabled = String(phase !== "on" && phase !== "frozen");
       hold.ariaPressed = String(phase === "frozen");
@@ -377,8 +354,7 @@ export default () => {
           element("option", { value: deviceId }, label || `Camera ${n + 1}`))));
       }
       which.value = camera;
-      if (bars) list.show(bars.p, bars);
-      list.list.hidden = !bars;
+      list.show(bars?.p, bars ?? { classes: [] });
       const found = answer?.faces.length ?? 0;
       result.textContent = !answer ? "" : !found ? "No face is seen."
         : `Apparent expression${found > 1 ? ` of the largest of ${found} faces` : ""}: ` +
@@ -389,17 +365,14 @@ export default () => {
       canvas.ariaLabel = phase === "off" ? "The camera's picture: off" :
         `The camera's picture. ${result.textContent}`;
       history.ariaLabel = `The last ${HISTORY} seconds. ${average.textContent}`;
-      history.hidden = caption.hidden = !bars;
+      history.hidden = caption.hidden = list.list.hidden = !bars;
     }
 
-    const view = { canvas, history, update, stale: true };
+    const view = { canvas, history, update };
     views.add(view);
     update();
     paint();
-    const resized = new ResizeObserver(() => { // also when it comes back into sight
-      view.stale = true;
-      paint();
-    });
+    const resized = new ResizeObserver(paint); // also when it comes back into sight
     resized.observe(el);
     return () => {
       resized.disconnect();
@@ -410,16 +383,15 @@ export default () => {
     };
   }
 
-  function initialize({ model: given }) {
-    model = given;
+  function initialize({ model }) {
     model.on("msg:custom", receive);
-    python = watchPython(model, lose);
+    python = wayToPython(model, (sentence) => stop(`${sentence} The camera is off.`));
     const leave = () => stop();
     window.addEventListener("pagehide", leave);
     return () => {
       python.close();
       window.removeEventListener("pagehide", leave);
-      lose(STOPPED);
+      python.lose(STOPPED);
     };
   }
 

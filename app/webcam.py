@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from app.answers import MOST_BYTES, Answer, Answering, describe, script
-from app.classifier import Classifier
+from app.answers import Answer, Answering, describe, script
+from app.classifier import Known
 from app.networks import Networks
 from helpers import TutorialError, faces, pictures
 
@@ -18,11 +18,10 @@ class Webcam(Answering):
     The browser sends a frame, and the next when that is answered.
 
     Args:
-        networks: answers with the one that is chosen there; by default the best.
+        networks: answers with the one that is chosen there.
 
     Attributes:
-        own: names, and what turns crops into their probabilities, to answer in place of the
-            network; None for the network.
+        own: what answers in place of the network; None for the network.
         watch: is called with the faces of every frame, and with None when no more come.
         whole: True takes the whole frame for the face.
         on: True while frames come.
@@ -31,35 +30,26 @@ class Webcam(Answering):
 
     _esm = script("webcam.js")
 
-    def __init__(self, networks: Networks | None = None):
+    def __init__(self, networks: Networks):
         super().__init__()
-        self.networks = networks or Networks()
-        self.own: tuple[Sequence[str], Classifier] | None = None
+        self.networks = networks
+        self.own: Known | None = None
         self.watch: Callable[[list[faces.Face] | None], None] = lambda found: None
         self.let_go: Callable[[], None] = lambda: None
         self.whole = self.on = False
-
-    def wait(self, sentence: str) -> None:
-        """Say why the next answer takes long."""
-        self.send({"wait": sentence})
 
     def answer(self, message: dict, content: bytes) -> Answer:
         self.on = message.get("off") is not True
         if not self.on:
             self.watch(None)
             return {}, []
-        if not content or len(content) > MOST_BYTES:
+        if not content:
             raise TutorialError("This frame is empty or too large: stop the webcam, start again.")
         frame = pictures.open_picture(content, max_side=640)
         found = [faces.whole_image(frame)] if self.whole else faces.find_faces(frame, live=True)
-        found = found[:MOST_FACES]
         self.watch(found)
-        by = self.own or self.networks.chooser.value
-        if self.own:
-            names, classify = self.own
-            answer = describe(frame.size, found, faces.classify(classify, found), names)
-        else:
-            if not self.networks.ready:
-                self.wait("The network is being prepared …")
-            answer = describe(frame.size, found, *self.networks.classify(found))
+        if not self.own and not self.networks.ready:
+            self.send({"wait": "The network is being prepared …"})
+        by = self.own or self.networks.load()
+        answer = describe(frame.size, found[:MOST_FACES], *by)
         return answer | {"by": id(by)}, []  # a change of it starts the averages anew

@@ -80,7 +80,7 @@ def wait(until: Callable[[], bool], what: str) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the app needs, the networks included; it is soon out of patience."""
     folder = tmp_path_factory.mktemp("app") / "project"
-    for name in ("app", "helpers", "models", "training"):
+    for name in ("app", "fetch", "helpers", "models", "training"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "start.py", folder)  # by which it is known for a project
     for name, patience in (("faces.js", "DOUBT_EVERY = 10;"), ("pictures.js", "PATIENCE = 20;")):
@@ -138,9 +138,10 @@ def page(browser: Browser) -> Iterator[Page]:
     # two seconds after which anywidget would let no message through to it; it needs none. The
     # webcam does, but the test of the webcam would see that it got none.
     slow = "[anywidget] Failed to initialize model."
-    # A password that is wrong is answered so; Chromium notes it down.
+    # What newer Chromiums remark when a password is wrong.
     wrong = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
-    with watched(browser, ("http://localhost:", "data:", "blob:"), forgiven=[slow, wrong]) as page:
+    local = ("http://localhost:", "data:", "blob:")
+    with watched(browser, local, forgiven=[slow, wrong]) as page:
         page.set_default_timeout(5 * MINUTE)  # the first page waits for TensorFlow
         page.add_init_script(MEMORY)
         page.add_init_script(
@@ -241,6 +242,8 @@ def test_a_kernel_that_ended_while_the_connection_was_down_is_noticed(
     server: Server, browser: Browser
 ) -> None:
     """As when a laptop slept: the page hears nothing of it, and has to ask."""
+    server.wait_for_kernels(0)  # one that a test before ended while it started left a traceback
+    before = server.errors.stat().st_size
     context = browser.new_context(permissions=["camera"])
     context.add_init_script(MEMORY)
     context.set_default_timeout(2 * MINUTE)
@@ -279,7 +282,7 @@ def test_a_kernel_that_ended_while_the_connection_was_down_is_noticed(
     expect(page.locator(".emotion-upload:visible .area [role=status]")).to_have_text(lost)
     picture(page, "connection_lost")
     context.close()
-    assert "Traceback" not in server.errors.read_text("utf-8")
+    assert b"Traceback" not in server.errors.read_bytes()[before:]
 
 
 def test_it_answers_to_this_computer_and_to_who_has_the_token(server: Server, page: Page) -> None:

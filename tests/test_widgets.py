@@ -5,6 +5,7 @@ import html
 import io
 import itertools
 import json
+import random
 import re
 import threading
 import weakref
@@ -86,7 +87,7 @@ class Tool:
 
     def ask(self, sample="", content=b"", **fields):
         """Return the answer to a sample, or to a file."""
-        about = {"tag": 0.5, "name": "a.png", "place": 0, "of": 1} | fields
+        about = {"tag": 0.5, "batch": 0.75} | fields
         about |= {"sample": sample} if sample else {}
         (answer,) = message(self.pictures, about, *[content] * bool(content))
         assert answer["tag"] == 0.5
@@ -129,7 +130,7 @@ def test_the_browser_gets_the_picture_once_and_each_crop(tool):
     assert len(crops) == 48 * 48 and set(crops) == {255}
     assert Image.open(io.BytesIO(picture)).size == (48, 48)
     large = encoded(faces.portraits()["astronaut"].resize((1500, 1500)), "JPEG")
-    about = {"name": "a", "whole": True}  # no search: this is not about faces
+    about = {"whole": True}  # no search: this is not about faces
     ((answer, (_, picture)),) = exchange(tool.pictures, about, large)
     assert answer["size"] == (1500, 1500)
     assert Image.open(io.BytesIO(picture)).size == (photographs.SHOWN,) * 2
@@ -179,10 +180,10 @@ def test_an_upload_is_classified(tool):
     assert tool.words(content=encoded(SAMPLES["dark"], "JPEG")).startswith("looks sad")
 
 
-def test_what_the_browser_could_not_read_says_why(tool):
-    assert tool.ask(problem="This is a folder.")["say"] == "This is a folder."
-    assert tool.ask()["say"] == answers.NOT_SENT
-    assert tool.ask(content=bytes(answers.MOST_BYTES + 1))["say"] == answers.NOT_SENT
+def test_what_came_empty_or_is_too_large_says_so(tool):
+    assert tool.ask()["say"] == photographs.NOT_SENT
+    assert message(tool.pictures, {}, b"")[0]["say"] == photographs.NOT_SENT
+    assert tool.ask(content=bytes(answers.MOST_BYTES + 1))["say"] == photographs.NOT_SENT
 
 
 def test_what_makes_an_answer_doubtful_is_said_beside_it(tool):
@@ -239,7 +240,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_no_picture_gets_a_sentence(tool, name):
     content, words = HOSTILE[name]
-    sentence = tool.ask(content=content, name=name)["say"]
+    sentence = tool.ask(content=content)["say"]
     assert words in sentence and "Something went wrong" not in sentence
     assert tool.words("bright").startswith("looks happy")  # and the tool still works
 
@@ -266,7 +267,7 @@ def test_messages_on_several_threads_get_each_its_own_answer(tool):
 
 
 NOT_TAGS = ["x" * 100_000, None, [], {"tag": {}}, float("nan"), 10**400, -1, True]
-NO_ABOUT = [None, [], "x", 7, {}, *({"tag": tag, "name": 5, "place": "x"} for tag in NOT_TAGS)]
+NO_ABOUT = [None, [], "x", 7, {}, *({"tag": tag, "sample": 5, "batch": []} for tag in NOT_TAGS)]
 
 
 @pytest.mark.parametrize("content", NO_ABOUT, ids=lambda content: str(content)[:30])
@@ -282,7 +283,7 @@ def webcam(model_files):
 
 
 BRIGHT, DARK = (encoded(SAMPLES[name], "JPEG") for name in ("bright", "dark"))
-FRAME = {"tag": 0.25, "frame": True}
+FRAME = {"tag": 0.25}
 
 
 def test_a_frame_is_answered_with_its_faces(webcam):
@@ -385,7 +386,7 @@ def check_threads(widget, ask):
 
 def test_frames_on_several_threads_get_each_its_own_answer(webcam):
     frames = {"bright": BRIGHT, "dark": DARK}
-    check_threads(webcam, lambda name: ({"frame": True}, [memoryview(frames[name])]))
+    check_threads(webcam, lambda name: ({}, [memoryview(frames[name])]))
 
 
 def test_a_frame_is_warned_about_as_a_photograph_is(webcam):
@@ -444,7 +445,7 @@ def test_two_classes_are_recorded_learnt_and_told_apart_and_there_is_a_way_back(
 
 
 def test_another_network_takes_what_was_learnt_away(teacher, model_files):
-    teacher.webcam.own = ["a", "b"], lambda crops: np.full((len(crops), 2), 0.5)
+    teacher.webcam.own = (lambda crops: np.full((len(crops), 2), 0.5)), {"classes": ["a", "b"]}
     teacher.webcam.networks.chooser.value = model_files[1]
     assert best(teacher.webcam, BRIGHT) == "angry"
     teacher.webcam.networks.chooser.value = model_files[0]
@@ -453,9 +454,9 @@ def test_another_network_takes_what_was_learnt_away(teacher, model_files):
 def upload(teacher, *files):
     """Upload files together, and return what is said of each."""
     said = []
-    for place, content in enumerate(files):
-        about = {"tag": 0.5, "name": "a", "place": place, "of": len(files)}
-        said += message(teacher.upload, about, content)
+    batch = random.random()
+    for content in files:
+        said += message(teacher.upload, {"tag": 0.5, "batch": batch}, content)
     return [answer["say"] for answer in said]
 
 
@@ -485,10 +486,17 @@ def test_uploads_can_ask_what_was_learnt(teacher):
 
 def test_uploads_chosen_together_go_where_the_first_one_went(teacher):
     teacher.target.value = teacher.own[1]
-    for place in (0, 1):
-        message(teacher.upload, {"name": "a", "place": place, "of": 30}, BRIGHT)
+    for _ in range(2):
+        message(teacher.upload, {"batch": 0.5}, BRIGHT)
         teacher.target.value = teacher.own[0]
     assert [own.count.value for own in teacher.own[:2]] == ["0 pictures", "2 pictures"]
+
+
+def test_uploads_go_where_they_should_if_the_first_of_them_is_no_picture(teacher):
+    teacher.target.value = teacher.own[1]
+    assert upload(teacher, b"text", BRIGHT)[1] == "Added to number 2."
+    teacher.target.value = teacher.own[0]
+    assert upload(teacher, b"text", BRIGHT)[1] == "Added to number 1."
 
 
 def test_a_cell_that_is_run_again_leaves_no_earlier_teacher_alive(teacher):
@@ -531,7 +539,7 @@ def test_every_change_of_what_answers_is_told(teacher, model_files):
     seen = [by(), by()]
     teacher.webcam.networks.chooser.value = model_files[1]
     seen.append(by())
-    teacher.webcam.own = ["a", "b"], lambda crops: np.full((len(crops), 2), 0.5)
+    teacher.webcam.own = (lambda crops: np.full((len(crops), 2), 0.5)), {"classes": ["a", "b"]}
     seen.append(by())
     teacher.webcam.networks.chooser.value = model_files[0]
     seen.append(by())
