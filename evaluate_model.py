@@ -77,9 +77,9 @@ def relabel(dataset, classes: tuple[str, ...], model_name: str):
 def best_model(dataset):
     """Return the path of the best model for these images. Raises TutorialError if there is none."""
     from helpers import TutorialError
-    from training import choose
+    from training import choose_model
 
-    if not (found := choose.candidates(dataset)):
+    if not (found := choose_model.candidates(dataset)):
         raise TutorialError(
             f"There is no model of {dataset.name} yet: train one with train_model.py, or name one "
             "with --model."

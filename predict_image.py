@@ -130,10 +130,10 @@ def load(options: argparse.Namespace) -> tuple:
         TutorialError: if there is none, or it is no model.
     """
     from helpers import FER_CLASSES, TutorialError, faces, models
-    from training import choose
+    from training import choose_model
 
     if not (path := options.model):
-        if not (found := choose.model_for_photographs()):
+        if not (found := choose_model.model_for_photographs()):
             raise TutorialError(
                 "There is no trained network yet: run `python train_model.py` first."
             )

@@ -11,7 +11,7 @@ from app.photographs import Samples, photographs
 from app.teach import Teacher
 from app.webcam import Webcam
 from helpers import faces
-from training import choose
+from training import choose_model
 
 PURPOSE = (
     "For your own face or those of volunteers, never to judge people: a face shows an "
@@ -21,7 +21,7 @@ PURPOSE = (
 
 
 def demo(
-    samples: Samples | None = None, models: Sequence[choose.ModelFile] | None = None
+    samples: Samples | None = None, models: Sequence[choose_model.ModelFile] | None = None
 ) -> ipywidgets.VBox:
     """Classify photographs, the webcam, and what you teach it, in three tabs.
 
@@ -29,7 +29,7 @@ def demo(
         samples: pictures to choose from, by name; by default the two portraits.
         models: networks to choose from; by default all that fit photographs, the best first.
     """
-    networks = Networks(choose.model_for_photographs() if models is None else models)
+    networks = Networks(choose_model.model_for_photographs() if models is None else models)
     samples = faces.portraits() if samples is None else samples
     webcam = Webcam(networks)  # in two tabs, with one camera
     teach = ipywidgets.VBox([webcam, Teacher(webcam)]).add_class("emotion-teach")

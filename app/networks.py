@@ -9,7 +9,7 @@ import ipywidgets
 
 from app.classifier import Known, load_litert
 from helpers import FER_CLASSES, TutorialError
-from training.choose import ModelFile
+from training.choose_model import ModelFile
 
 NO_MODEL = "There is no trained network yet: run notebook 04, or `python train_model.py`, first."
 

@@ -19,8 +19,8 @@ from helpers import MODELS, SEED
 from helpers.data import Split, clean_split, subset
 from helpers.evaluation import predict, scores
 from helpers.models import load_model
-from training.by_recipe import teacher_probabilities, train_recipe
 from training.recipe import LESSON, Recipe
+from training.train_by_recipe import teacher_probabilities, train_recipe
 
 # name, what changes, and which row it is added to: the one above, or the one named
 STEPS = (

@@ -22,8 +22,8 @@ from helpers import SEED
 from helpers.data import Split, class_weights, clean_split, subset
 from helpers.networks import build_cnn
 from training.batches import make_dataset
-from training.by_recipe import train_recipe
 from training.recipe import Recipe
+from training.train_by_recipe import train_recipe
 from training.trainer import compile_model
 
 AIMS = (0.5, 0.6, 0.65)

@@ -32,8 +32,8 @@ from helpers.data import Split, clean_split, subset
 from helpers.evaluation import intervals, predict, scores
 from helpers.networks import pretrained
 from training.batches import make_dataset
-from training.by_recipe import WarmUpHoldDecay, train_recipe
 from training.recipe import Recipe
+from training.train_by_recipe import WarmUpHoldDecay, train_recipe
 
 BATCH = 64
 PROBE = 20  # steps by which the speed of a training is measured

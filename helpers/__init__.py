@@ -2,18 +2,18 @@
 
 This file holds what all share; the others are:
 
-plots         every chart that appears more than once; it takes arrays
-architecture  the picture of a network, layer by layer
-pictures      opens any picture, and makes 48 x 48 grey levels of it
-data          images and labels in memory; copies, honest splits, class weights
-fer2013       what is known of FER-2013, and whether a copy is the true one
-augment       what training images go through
-networks      the lesson's network, the shipped one, a pretrained one
-evaluation    predictions, scores, intervals, calibration
-foreign       networks from elsewhere: told for what they are, made to fit
-models        networks on disk, each with a note of what it is
-detector      finds faces
-faces         cuts them out, and has portraits to try
+plots           every chart that appears more than once; it takes arrays
+architecture    the picture of a network, layer by layer
+pictures        opens any picture, and makes 48 x 48 grey levels of it
+data            images and labels in memory; copies, honest splits, class weights
+fer2013         what is known of FER-2013, and whether a copy is the true one
+augment         what training images go through
+networks        the lesson's network, the shipped one, a pretrained one
+evaluation      predictions, scores, intervals, calibration
+foreign_models  networks from elsewhere: told for what they are, made to fit
+models          networks on disk, each with a note of what it is
+detector        finds faces
+faces           cuts them out, and has portraits to try
 """
 
 import contextlib

@@ -103,7 +103,7 @@ def load_model(
     """Return a model from (n, 48, 48, 1) to probabilities, and what its sidecar says of it.
 
     One made elsewhere may take another size or three colours, or give no probabilities: it is
-    made to fit (`foreign.fitted`). Without a sidecar, {} is what there is to say.
+    made to fit (`foreign_models.fitted`). Without a sidecar, {} is what there is to say.
 
     Args:
         path: a .keras or .h5 file; code in it is not run.
@@ -115,7 +115,7 @@ def load_model(
     """
     import keras
 
-    from helpers import foreign
+    from helpers import foreign_models
 
     path = Path(path)
     if not path.exists():
@@ -125,9 +125,9 @@ def load_model(
     except Exception as error:  # Keras raises a dozen kinds
         raise TutorialError(
             f"{path.name} is not a .keras or .h5 model that can be loaded: "
-            f"{foreign.why_not(path, error)}."
+            f"{foreign_models.why_not(path, error)}."
         ) from None
-    model = foreign.fitted(model, path.name)
+    model = foreign_models.fitted(model, path.name)
     return model, _with_classes(
         read_sidecar(path), path.name, model.output_shape[1], classes, named
     )

@@ -17,7 +17,7 @@ from keras import layers
 import helpers
 from helpers import TutorialError, evaluation, models
 from helpers.data import Dataset, Split
-from training import choose, trainer
+from training import choose_model, trainer
 
 CLASSES = ("blank", "dotted", "striped")
 
@@ -359,14 +359,14 @@ def test_only_models_that_fit_are_candidates(shelf):
     shelf("toy.keras", fer("toy", fingerprint="c"), 0.9)
     shelf("other_classes.keras", dataset("fer2013", fingerprint="a"), 0.9)
     real = ["shipped.keras", "real.keras", "altered.h5"]
-    assert names(choose.candidates(fer("fer2013", fingerprint="a"))) == real
-    assert names(choose.candidates(fer("altered", fingerprint="x"))) == real
-    assert names(choose.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
-    assert names(choose.candidates(fer("toy", fingerprint="d"))) == []
-    assert names(choose.candidates(fer("own", fingerprint="e"))) == []
-    everything = names(choose.model_for_photographs())
+    assert names(choose_model.candidates(fer("fer2013", fingerprint="a"))) == real
+    assert names(choose_model.candidates(fer("altered", fingerprint="x"))) == real
+    assert names(choose_model.candidates(fer("toy", fingerprint="c"))) == ["toy.keras"]
+    assert names(choose_model.candidates(fer("toy", fingerprint="d"))) == []
+    assert names(choose_model.candidates(fer("own", fingerprint="e"))) == []
+    everything = names(choose_model.model_for_photographs())
     assert everything == ["other_classes.keras", *real, "toy.keras"]
-    origins = {file.path.name: file.origin for file in choose.model_for_photographs()}
+    origins = {file.path.name: file.origin for file in choose_model.model_for_photographs()}
     assert origins["shipped.keras"] == "shipped" and origins["real.keras"] == "yours"
 
 
@@ -374,44 +374,44 @@ def test_earlier_and_undescribed_models_are_left_out(shelf):
     shelf("m.keras", dataset(), 0.9)
     shelf("m.keras", dataset(), 0.5)
     models.sidecar_path(shelf("plain.keras", dataset(), 0.9)).unlink()
-    assert names(choose.candidates(dataset())) == ["m.keras"]
+    assert names(choose_model.candidates(dataset())) == ["m.keras"]
 
 
 def test_a_model_beside_runs_is_yours_too(shelf):
     path = shelf("a.keras", dataset(), 0.9)
     for file in (path, models.sidecar_path(path)):
         file.rename(helpers.RUNS.parent / file.name)
-    assert [file.origin for file in choose.candidates(dataset())] == ["yours"]
+    assert [file.origin for file in choose_model.candidates(dataset())] == ["yours"]
 
 
 def test_yours_comes_before_the_shipped_unless_asked(shelf, capsys):
     shelf("mine.keras", dataset(), 0.5)
     shelf("theirs.keras", dataset(), 0.7, "MODELS")
-    model, file = choose.model_for(dataset())
+    model, file = choose_model.model_for(dataset())
     assert file.path.name == "mine.keras" and model.output_shape == (None, 3)
     assert "Using your own model, mine.keras (trained on own)" in capsys.readouterr().out
-    assert choose.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
+    assert choose_model.model_for(dataset(), prefer="shipped")[1].path.name == "theirs.keras"
 
 
 def test_a_broken_model_is_passed_over(shelf, capsys):
     shelf("broken.keras", dataset(), 0.9).write_bytes(b"half")
     shelf("whole.keras", dataset(), 0.5)
-    assert choose.model_for(dataset())[1].path.name == "whole.keras"
+    assert choose_model.model_for(dataset())[1].path.name == "whole.keras"
     assert "Left out: broken.keras is not" in capsys.readouterr().out
 
 
 def test_a_stand_in_is_trained_once_per_profile(shelf, capsys, monkeypatch):
     monkeypatch.setenv("TUTORIAL_PROFILE", "quick")
     data = dataset("toy", n=60)
-    model, file = choose.model_for(data)
+    model, file = choose_model.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out
     assert (file.path.name, file.origin) == ("stand_in-toy-f.keras", "stand-in")
     assert file.info["data"] == {"name": "toy", "kind": "toy", "fingerprint": "f"}
     assert model.output_shape == (None, 3)
     began = file.path.stat().st_mtime_ns
-    assert choose.model_for(data)[1].path.stat().st_mtime_ns == began
+    assert choose_model.model_for(data)[1].path.stat().st_mtime_ns == began
     assert "Using a quickly trained model" in capsys.readouterr().out
     monkeypatch.setattr(trainer, "train", lambda *a, **k: None)
     monkeypatch.setenv("TUTORIAL_PROFILE", "standard")
-    choose.model_for(data)
+    choose_model.model_for(data)
     assert "There is no model of toy yet" in capsys.readouterr().out

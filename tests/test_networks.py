@@ -20,7 +20,7 @@ from helpers.networks import (
     features,
     pretrained,
 )
-from training.fused import FusedBatchNormalization
+from training.fused_normalisation import FusedBatchNormalization
 
 
 @pytest.fixture

@@ -14,16 +14,16 @@ import tensorflow as tf
 from helpers import ROOT, TutorialError
 from helpers.augment import mixup
 from helpers.data import Split
-from training import by_recipe
-from training.by_recipe import (
+from training import train_by_recipe
+from training.checkpoint import TrainingInterrupted
+from training.recipe import LESSON, SHIPPED, Recipe
+from training.train_by_recipe import (
     WarmUpHoldDecay,
     soft_targets,
     stream,
     teacher_probabilities,
     train_recipe,
 )
-from training.checkpoint import TrainingInterrupted
-from training.recipe import LESSON, SHIPPED, Recipe
 
 QUICK = replace(
     SHIPPED, epochs=3, small=1, warm_up=1, decay=1, batch_size=16, fast=False, teacher=0.0
@@ -157,7 +157,7 @@ def small_network(monkeypatch):
         ]
         return keras.Sequential(layers)
 
-    monkeypatch.setattr(by_recipe, "build_residual", build)
+    monkeypatch.setattr(train_by_recipe, "build_residual", build)
     return build
 
 
@@ -249,7 +249,7 @@ cpu = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from dataclasses import replace
 from helpers.networks import strategy
-from training.by_recipe import train_recipe
+from training.train_by_recipe import train_recipe
 from tests.test_recipe import QUICK, noise
 assert strategy().num_replicas_in_sync == 2
 given = replace(QUICK, epochs=1, small=0)

@@ -18,7 +18,7 @@ import pytest
 from helpers import ROOT, TutorialError, data
 from helpers.augment import random_affine
 from helpers.data import Split
-from training import batches, live, runs, trainer
+from training import batches, live_curves, runs, trainer
 from training.checkpoint import History, TrainingInterrupted
 
 EPOCHS = 30  # EarlyStopping ends the training below before
@@ -447,7 +447,7 @@ def log_epochs(curves, epochs, start=0):
 
 
 def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
-    curves = live.LiveCurves("small network")
+    curves = live_curves.LiveCurves("small network")
     log_epochs(curves, 3)
     assert curves.log["loss"] == [2, 1, 0] and len(curves.log["val_accuracy"]) == 3
     log_epochs(curves, 2)
@@ -455,14 +455,14 @@ def test_live_curves_log_every_epoch_and_start_anew_with_each_training():
 
 
 def test_live_curves_of_a_resumed_training_keep_the_number_of_the_epoch():
-    curves = live.LiveCurves()
+    curves = live_curves.LiveCurves()
     log_epochs(curves, 5, start=3)
     np.testing.assert_array_equal(curves.log["loss"], [np.nan] * 3 + [-1, -2])
     assert "after epoch 5" in curves.describe()
 
 
 def test_live_curves_draw_training_dashed_validation_solid_and_the_reference():
-    curves = live.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
+    curves = live_curves.LiveCurves("small", reference={"loss": [3, 2], "val_loss": [3, 3]})
     log_epochs(curves, 4)
     loss, accuracy = curves.figure().axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
@@ -486,10 +486,10 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
         places.append(Place())
         return places[-1]
 
-    monkeypatch.setattr(live, "get_ipython", Shell)
-    monkeypatch.setattr(live, "display", display)
+    monkeypatch.setattr(live_curves, "get_ipython", Shell)
+    monkeypatch.setattr(live_curves, "display", display)
     before = plt.get_fignums()
-    curves = live.LiveCurves()
+    curves = live_curves.LiveCurves()
     log_epochs(curves, 3)
     assert [len(place.updates) for place in places] == [3]
     assert all(update.data.startswith(b"\x89PNG") for update in places[0].updates)
@@ -500,7 +500,7 @@ def test_live_curves_redraw_one_place_and_pile_up_no_figures(monkeypatch):
 
 
 def test_live_curves_say_nothing_without_a_notebook(capsys):
-    log_epochs(live.LiveCurves(), 2)
+    log_epochs(live_curves.LiveCurves(), 2)
     assert capsys.readouterr() == ("", "")
 
 

@@ -22,7 +22,7 @@ from app.teach import Teacher
 from app.webcam import Webcam
 from helpers import FER_CLASSES, TutorialError, class_colours, faces
 from helpers.models import save_model
-from training.choose import ModelFile
+from training.choose_model import ModelFile
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from fetch.loading import load, load_dataset
 from helpers import RUNS, TutorialError
 from helpers.data import clean_split
 from helpers.models import describe, load_model
-from training.by_recipe import teacher_probabilities, train_recipe
 from training.recipe import SHIPPED, Recipe
+from training.train_by_recipe import teacher_probabilities, train_recipe
 from training.trainer import save_trained
 
 TEACHER = replace(SHIPPED, epochs=46, small=28, decay=14, mixup=0.0, teacher=0.0)

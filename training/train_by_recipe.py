@@ -17,7 +17,7 @@ from helpers.data import Split, class_weights
 from helpers.networks import build_cnn, build_residual
 from training.batches import make_dataset
 from training.checkpoint import Checkpoint, History, interruptible
-from training.fused import FusedBatchNormalization
+from training.fused_normalisation import FusedBatchNormalization
 from training.recipe import AUGMENTATIONS, SMALL, Recipe
 from training.trainer import digest, fingerprints
 
