@@ -17,7 +17,11 @@ def path(text: str) -> Path:
     Raises:
         ArgumentTypeError: if it is empty, or an address of the web.
     """
-    if not Path(text).exists():
+    try:
+        there = Path(text).exists()
+    except OSError as error:  # such as a name of more than 255 bytes
+        raise argparse.ArgumentTypeError(f"{text[:40]}… is no path ({error.strerror})") from error
+    if not there:
         text = text.strip().strip("\"'“”„«»")
     if not text:
         raise argparse.ArgumentTypeError("a file or folder must be named")

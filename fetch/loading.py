@@ -94,7 +94,7 @@ def _read(
     images, labels, kept, trouble = [], [], [], {}
     for label, path, file in tqdm(files, f"Loading {split}", unit=" files", delay=2, leave=False):
         try:
-            picture = open_picture(path.read_bytes())
+            picture = open_picture(path)
         except (TutorialError, OSError) as error:
             why = getattr(error, "strerror", None) or error  # without the path on this machine
             trouble[label] = f"{split}/{file} was skipped: {why}"

@@ -1,23 +1,18 @@
 """How good a network is: predictions, scores, intervals, calibration."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from helpers import IMAGE_SIZE, SEED, TutorialError
 
-if TYPE_CHECKING:  # TensorFlow takes ten seconds to load: whoever needs none is spared it
-    import keras
 
-
-def predict(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+def predict(model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Return the probabilities, float32 (n, k), of uint8 images (n, height, width).
 
-    The network sees grey levels divided by 255. It is traced once, not once per call.
+    The network sees grey levels divided by 255. It is traced once, not once per call. What
+    `app.classifier` makes of one will do as well.
 
     Raises:
         TutorialError: if the images are of another type or shape than the network takes.

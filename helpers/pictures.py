@@ -1,6 +1,7 @@
 """What a picture is, how any is opened, and what the network sees of it, in training and in use."""
 
 import contextlib
+import errno
 import io
 import warnings
 from pathlib import Path, PurePath
@@ -55,6 +56,8 @@ def open_picture(source: bytes | str | Path | BinaryIO, max_side: int = 1600) ->
     if isinstance(source, str | Path):
         title = Path(source).name
         try:
+            if Path(source).exists() and not Path(source).is_file():
+                raise OSError(errno.EINVAL, "it is no file")  # a pipe, say, might never end
             raw = Path(source).read_bytes()
         except OSError as error:
             raise TutorialError(f"{title} cannot be read: {error.strerror}.") from error

@@ -44,6 +44,10 @@ def test_no_path_is_refused(nothing):
     assert "must be named" in refused(arguments.path, nothing)
 
 
+def test_a_name_too_long_for_any_file_is_refused():
+    assert "no path" in refused(arguments.path, "x" * 300)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "2.5", "many", "", "1e3", "9" * 30])
 def test_a_count_is_a_whole_number_from_1_up(text):
     assert refused(arguments.whole_number(1), text).endswith("is not a whole number from 1 up")

@@ -1,6 +1,7 @@
 """Opening any picture, and what the network sees of it, against known answers."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -230,3 +231,10 @@ def test_padding_keeps_the_sides_between_bars_of_the_mean():
     assert set(padded[:12].ravel()) == set(padded[36:].ravel()) == {100}
     square = noise(5)
     np.testing.assert_array_equal(pictures.to_input(Image.fromarray(square), pad=True), square)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has none in folders")
+def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(TutorialError, match=r"pipe\.jpg cannot be read: it is no file"):
+        pictures.open_picture(tmp_path / "pipe.jpg")
