@@ -93,8 +93,9 @@ export default () => {
     sentence = SENTENCES.starting;
     refresh();
     try {
-      const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" };
-      if (camera) wanted.deviceId = { exact: camera };
+      // Not exactly the one that was chosen: it may be gone.
+      const which = camera ? { deviceId: { ideal: camera } } : { facingMode: "user" };
+      const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, ...which };
       const got = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
       if (mine !== attempt) return got.getTracks().forEach((track) => track.stop());
       stream = got;
@@ -108,7 +109,6 @@ export default () => {
       cameras = cameras.filter(({ kind }) => kind === "videoinput");
       camera = stream?.getVideoTracks()[0]?.getSettings().deviceId ?? "";
     } catch (error) {
-      camera = ""; // it may be gone
       if (mine === attempt) stop(reason(error));
       return;
     }
