@@ -89,7 +89,7 @@ def fake_camera(path: Path) -> list[str]:
         frame.save(frames, "JPEG", quality=90)
     path.write_bytes(frames.getvalue())
     return [
-        "--use-fake-device-for-media-stream=fps=30,device-count=2",
+        "--use-fake-device-for-media-stream=fps=30",
         f"--use-file-for-fake-video-capture={path}",
     ]
 
