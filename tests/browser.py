@@ -258,6 +258,10 @@ class Lesson:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{self.stem[:2]}_{name}.png")
 
+    def still(self, name: str, widget: Locator) -> None:
+        """Keep what a widget shows now in build/screenshots/stills, for docs/assets."""
+        widget.screenshot(path=SCREENSHOTS / "stills" / f"{name}.png")
+
 
 @contextmanager
 def opened(browser: Browser, address: str, stem: str) -> Iterator[Lesson]:

@@ -254,6 +254,7 @@ def test_a_sample_gets_probabilities(lesson: Lesson) -> None:
     assert drawing.evaluate("canvas => canvas.width") > 300
     tool.scroll_into_view_if_needed()
     lesson.picture("sample")
+    lesson.still("photographs", tool)
 
 
 @of(WIDGETS)
@@ -548,7 +549,8 @@ def test_frames_are_answered_and_the_portrait_looks_happy(live: Lesson) -> None:
         "aria-label", re.compile("On average: happy")
     )
     check_that_it_moves(live)
-    live.picture("webcam_on")  # assets/demo.png is cut out of one of these
+    live.picture("webcam_on")
+    live.still("demo", live.cell(DEMO).locator(".jp-OutputArea .widget-tab"))
     for name in ("Teach it", "Webcam"):  # two views
         expect(tab(live, name).locator(".result")).to_contain_text("happy")
     assert tracks(live) == ["live"]
@@ -656,6 +658,7 @@ def test_own_classes_are_taught_shown_live_and_left_again(live: Lesson) -> None:
     expect(place.locator("li")).to_have_text([re.compile(r"wink\d+%"), re.compile(r"at sea\d+%")])
     expect(place.locator(".result")).to_contain_text("expression: wink")
     live.picture("taught")
+    live.still("teach", place)
     press(place, "Back to the network's classes")
     expect(place.locator(".result")).to_contain_text("expression: happy")
 

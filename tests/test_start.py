@@ -62,7 +62,7 @@ def variables(**changes: str) -> dict[str, str]:
 def run(folder: Path, *arguments: str, python: str = sys.executable, **changes: str):
     command = [python, str(folder / "start.py"), *arguments]
     env = variables(**changes)
-    page = env.get("PYTHONIOENCODING", "utf-8")
+    page = env.get("PYTHONIOENCODING", "").split(":")[0] or "utf-8"
     return subprocess.run(command, capture_output=True, encoding=page, env=env, timeout=120)
 
 
