@@ -130,10 +130,7 @@ def test_it_opens_with_what_why_and_how_long(path: Path) -> None:
 @each_lesson
 def test_who_opened_it_alone_is_told_how_to_get_the_rest(path: Path) -> None:
     first = next(text for kind, text in cells(path) if kind == "code")
-    line = (
-        "# No such module? Run `%pip install ADDRESS` above: "
-        "the address of the project's zip or clone.\n"
-    )
+    line = "# No such module? First run: %pip install ADDRESS (the project's zip or clone)\n"
     before, here, after = first.partition(line)
     own = re.compile(r"^from (app|fetch|helpers|training)\b", re.MULTILINE)
     assert here and own.match(after) and not own.search(before), "right above our first import"
