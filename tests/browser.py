@@ -260,7 +260,9 @@ class Lesson:
 
     def still(self, name: str, widget: Locator) -> None:
         """Keep what a widget shows now in build/screenshots/stills, for docs/assets."""
+        self.page.set_viewport_size({**LAPTOP, "height": 1400})  # else its head is behind the bar
         widget.screenshot(path=SCREENSHOTS / "stills" / f"{name}.png")
+        self.page.set_viewport_size(LAPTOP)
 
 
 @contextmanager
