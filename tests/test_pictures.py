@@ -102,6 +102,16 @@ def test_pictures_are_turned_upright(orientation, kind):
     assert pixels[4, 60] < 50 and pixels[28, 4] < 50 and pixels[28, 60] < 50
 
 
+def test_a_stale_word_in_xmp_turns_nothing():
+    """Browsers do not heed it either; programs that turn a picture often leave it behind."""
+    stale = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF tiff:Orientation="6"/></x:xmpmeta>'
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 32)).save(buffer, "JPEG", xmp=stale)
+    with Image.open(buffer) as picture:
+        assert picture.getexif().get(0x0112) == 6, "Pillow would turn it"
+    assert pictures.open_picture(buffer.getvalue()).size == (64, 32)
+
+
 def test_a_transparent_picture_is_turned_too():
     exif = Image.Exif()
     exif[0x0112] = 6
