@@ -254,7 +254,7 @@ def test_a_sample_gets_probabilities(lesson: Lesson) -> None:
     assert drawing.evaluate("canvas => canvas.width") > 300
     tool.scroll_into_view_if_needed()
     lesson.picture("sample")
-    lesson.still("photographs", tool)
+    lesson.still("photographs", tool.locator(".jp-OutputArea-output").last)
 
 
 @of(WIDGETS)
