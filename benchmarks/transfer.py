@@ -162,7 +162,7 @@ def ways(quick: bool) -> dict[str, Callable[..., Made]]:
         f"the same, {high} pixels, fewer faces": frozen(high, few),
         f"the last blocks trained too, {low} pixels": tuned(low, LAST, 1e-4),
         f"all blocks trained too, {low} pixels": tuned(low, 1.0, 1e-4),
-        "our own network, lesson 7's recipe": ours,
+        "our own network, lesson 8's recipe": ours,
     }
     if quick:  # the others are made in the same ways
         for name in list(found):

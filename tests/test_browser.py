@@ -25,7 +25,8 @@ WITHOUT_WIDGETS = ("01_explore_the_data", "03_build_the_cnn", "05_evaluate")
 AUGMENTATION = "02_preview_augmentation"
 TRAINING = "04_train_with_class_weights"
 WIDGETS = "06_classify_with_widgets"
-TAUGHT = ("Webcam(networks)", "Teacher(webcam)")  # the cells of the webcam in lesson 6
+LIVE_LESSON = "07_ask_why"
+TAUGHT = ("Webcam(networks)", "Teacher(webcam)")  # its cells with the webcam
 LIVE = "90_live"  # a notebook of these tests, with the demo alone
 
 DEMO = "demo()"
@@ -134,7 +135,7 @@ def source(picture: Locator) -> str:
 
 
 def test_every_notebook_is_opened_here() -> None:
-    assert set(OPENED) == {*WITHOUT_WIDGETS, AUGMENTATION, TRAINING, WIDGETS}
+    assert set(OPENED) == {*WITHOUT_WIDGETS, AUGMENTATION, TRAINING, WIDGETS, LIVE_LESSON}
 
 
 @of(*WITHOUT_WIDGETS)
@@ -212,7 +213,7 @@ def test_curves_are_redrawn_in_place(lesson: Lesson) -> None:
 # 06: pictures of one's own
 
 
-@of(WIDGETS)
+@of(WIDGETS, LIVE_LESSON)
 def test_widgets_run(lesson: Lesson) -> None:
     check_that_it_ran(lesson)
 
@@ -409,7 +410,7 @@ def is_noisy(drawing: Image.Image) -> bool:
     return bool(np.sort(steps.mean(axis=1))[-8] > 0.1)
 
 
-@of(WIDGETS)
+@of(LIVE_LESSON)
 def test_guesses_are_counted_and_the_labels_come_last(lesson: Lesson) -> None:
     quiz = lesson.cell("def on_guess(").locator(".jp-OutputArea")
     for number in (1, 2, 3):
@@ -421,7 +422,7 @@ def test_guesses_are_counted_and_the_labels_come_last(lesson: Lesson) -> None:
     lesson.picture("guessed")
 
 
-@of(WIDGETS)
+@of(LIVE_LESSON)
 def test_a_patch_moved_with_a_key_changes_the_bars(lesson: Lesson) -> None:
     cell = lesson.cell("interactive_output(look").locator(".jp-OutputArea").first
     preview = cell.locator(DRAWN)
@@ -433,7 +434,7 @@ def test_a_patch_moved_with_a_key_changes_the_bars(lesson: Lesson) -> None:
     lesson.picture("covered")
 
 
-@of(WIDGETS)
+@of(LIVE_LESSON)
 def test_the_webcam_of_the_lesson_is_seen_in_both_of_its_cells(lesson: Lesson, lab: str) -> None:
     lesson.page.context.grant_permissions(["camera"], origin=lab)
     places = [lesson.cell(name).locator(".emotion-webcam") for name in TAUGHT]

@@ -97,8 +97,8 @@ def test_lesson_6_s_cut_is_the_helper_s(rng):
 
 
 @pytest.mark.parametrize("average", [True, False])
-def test_lesson_6_s_class_map_follows_the_gradient_of_the_network(rng, average):
-    class_map = defined("classify_with_widgets", "class_map")
+def test_lesson_7_s_class_map_follows_the_gradient_of_the_network(rng, average):
+    class_map = defined("ask_why", "class_map")
     keras.utils.set_random_seed(1)
     inputs = keras.Input((12, 12, 1))
     maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)
@@ -126,7 +126,7 @@ def test_lesson_6_s_class_map_follows_the_gradient_of_the_network(rng, average):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_lesson_7_s_residual_network_is_the_helper_s(some):
+def test_lesson_8_s_residual_network_is_the_helper_s(some):
     built = run(
         "go_further",
         "def block(",
@@ -140,13 +140,13 @@ def test_lesson_7_s_residual_network_is_the_helper_s(some):
     np.testing.assert_allclose(by_hand(built["faces"]), helpers_own(built["faces"]), atol=1e-5)
 
 
-def test_lesson_7_s_learning_rates_are_the_helper_s():
+def test_lesson_8_s_learning_rates_are_the_helper_s():
     drawn = run("go_further", "rate = WarmUpHoldDecay(", SEED=1)
     rates = [float(drawn["rate"](step)) for step in drawn["when"]]
     np.testing.assert_allclose(drawn["by_hand"], rates, rtol=1e-5)
 
 
-def test_lesson_7_s_mixup_is_the_helper_s():
+def test_lesson_8_s_mixup_is_the_helper_s():
     shown = run("go_further", "mixup(toys")
     np.testing.assert_allclose(shown["by_hand"], shown["mixed"], atol=1e-6)
     assert 0.5 <= shown["part"].min() < shown["part"].max() < 1

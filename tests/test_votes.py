@@ -1,4 +1,4 @@
-"""What ten people said: the join by pixels, the rule, the stand-in, and lesson 9's arithmetic."""
+"""What ten people said: the join by pixels, the rule, the stand-in, and lesson 10's arithmetic."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def test_fer2013s_votes_are_as_the_data_card_says(fer2013_zip: Path) -> None:
 
 
 def lesson(name: str):
-    """Return a function as a cell of lesson 9 defines it."""
-    cells = json.loads((ROOT / "notebooks/09_ask_ten_people.ipynb").read_text("utf-8"))["cells"]
+    """Return a function as a cell of lesson 10 defines it."""
+    cells = json.loads((ROOT / "notebooks/10_ask_ten_people.ipynb").read_text("utf-8"))["cells"]
     (source,) = ("".join(c["source"]) for c in cells if f"def {name}(" in "".join(c["source"]))
     start = source.index(f"def {name}(")
     names = {"np": np, "every": range(7), "prior": np.array([0.5, 0.3, 0.2])}

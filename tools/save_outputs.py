@@ -50,8 +50,8 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = {"text/plain", "text/html", "image/png"}  # of an output; anything else is dropped
 MOST_BYTES = 400_000  # of a notebook
 # Lessons 5 and 6 take the best network there is. They are to show what a reader has by then, and
-# that is none of those that lessons 7 and 8 train.
-EARLY, LATER = ("05", "06"), ("recipe-*", "transfer-*")
+# that is none of those that lessons 8 and 9 train.
+EARLY, LATER = ("05", "06", "07"), ("recipe-*", "transfer-*")
 # Folders of this machine, in whatever form they are printed.
 MACHINE = re.compile(
     r"(?<![\w./])(?:/(?:home|Users|root|tmp|work|mnt|var|opt|srv|usr|Volumes)/|[A-Z]:\\)[^\s'\"<]*"

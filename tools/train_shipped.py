@@ -1,6 +1,6 @@
 """Train the network that the project ships: python tools/train_shipped.py
 
-The recipe of lesson 7, for 114 epochs: some two and a half hours on two cores, reckoned from its
+The recipe of lesson 8, for 114 epochs: some two and a half hours on two cores, reckoned from its
 parts. A teacher comes first, a network of the same kind, trained for fewer epochs; then the
 network itself learns from the labels and, in equal parts, from the teacher's answers. Only
 training images are used, and a tenth of those is kept aside. After every epoch a checkpoint is

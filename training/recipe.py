@@ -1,4 +1,4 @@
-"""Lesson 7's settings: every improvement is a switch of a `Recipe`."""
+"""Lesson 8's settings: every improvement is a switch of a `Recipe`."""
 
 from dataclasses import dataclass
 

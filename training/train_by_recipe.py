@@ -1,4 +1,4 @@
-"""The training that lesson 7 arrives at, with whatever a `Recipe` switches on."""
+"""The training that lesson 8 arrives at, with whatever a `Recipe` switches on."""
 
 import contextlib
 import functools

@@ -695,7 +695,7 @@ def coverage(answer) -> None:
         raise AnswerError(f"in {trial} your share, {value:.3f}, is too {_how(value, expected)}.")
 
 
-# Lesson 7
+# Lesson 8
 
 
 @exercise("the tenth is as likely as any other to be the highest, or the lowest")
@@ -802,7 +802,7 @@ def averaged(answer) -> None:
         raise AnswerError(f"in {trial} the rows have other shares in your average.")
 
 
-# Lesson 8
+# Lesson 9
 
 
 @exercise("one weight for each feature and class, and a bias for each class")
@@ -941,7 +941,7 @@ def nearest_mean(answer) -> None:
         )
 
 
-# Lesson 9
+# Lesson 10
 
 
 @exercise("single votes and what is no class are left out, and the rest is the whole")
