@@ -153,6 +153,11 @@ def run(options: argparse.Namespace) -> tuple[dict, str]:
     dataset = unseen(dataset, info, options.by_subject)
     dataset = relabel(dataset, classes, path.name)
     part = dataset.test if options.split == "test" else fer2013.halves(dataset.test)[options.split]
+    if info.get("target") == "votes":
+        print(
+            f"{path.name} learnt from ten people's votes, so labels that lose the vote count "
+            "against it here; models/README.md has its figures by vote."
+        )
     print(f"Predicting {len(part):,} images with {path} ...")
     probabilities = evaluation.predict(model, part.images)
     figures = evaluation.scores(part.labels, probabilities, dataset.classes)

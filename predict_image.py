@@ -139,7 +139,8 @@ def load(options: argparse.Namespace) -> tuple:
             )
         path = found[0].path
     model, info = models.load_model(path, FER_CLASSES, options.classes)
-    print(f"Network: {path}. {faces.caution(info)}".strip())
+    learnt = "It learnt from ten people's votes. " if info.get("target") == "votes" else ""
+    print(f"Network: {path}. {learnt}{faces.caution(info)}".strip())
     return model, info["classes"]
 
 

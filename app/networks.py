@@ -52,7 +52,9 @@ class Networks:
 def _describe(file: ModelFile) -> str:
     words = [file.origin]
     if "data" in file.info:
-        words.append(f"trained on {file.info['data']['name']}")
+        whose = ", ten people's votes" if file.by_votes else ""
+        words.append(f"trained on {file.info['data']['name']}{whose}")
     if "accuracy" in file.info.get("validation", {}):
-        words.append(f"{file.info['validation']['accuracy']:.0%} right on validation images")
+        truth = " by the majority" if file.by_votes else ""
+        words.append(f"{file.info['validation']['accuracy']:.0%} right{truth} on validation images")
     return f"{file.path.name} ({', '.join(words)})"

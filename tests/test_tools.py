@@ -19,6 +19,8 @@ sys.path.append(str(ROOT / "tools"))
 import make_assets
 import score_shipped
 
+from tools import model_card
+
 CLASSES = ("angry", "disgust", "happy")
 PAGE = "Before.\n\n<!-- {0} -->\nold\n<!-- /{0} -->\n\nAfter.\n"
 
@@ -49,12 +51,12 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def always_happy(tmp_path: Path, folder: Path) -> Path:
-    """A network that says "happy" with a probability of 0.8, whatever it sees."""
+    """A network that says "happy" with a probability of 0.82, whatever it sees."""
     inputs = keras.Input((48, 48, 1))
     x = keras.layers.GlobalAveragePooling2D()(inputs)
     outputs = keras.layers.Dense(3, activation="softmax", kernel_initializer="zeros")
     model = keras.Model(inputs, outputs(x))
-    outputs.set_weights([np.zeros((1, 3)), np.log([0.1, 0.1, 0.8])])
+    outputs.set_weights([np.zeros((1, 3)), np.log([0.09, 0.09, 0.82])])  # no edge of a bin
     log = {name: [0.5, 0.4] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
     about = {
         "settings": {"images": 27, "script": "none"},
@@ -89,9 +91,10 @@ def test_the_figures_are_those_known_beforehand(always_happy, metrics_file, fold
     new = metrics["parts"]["test"]["single"]["without_train_copies"]
     assert (new["n"], new["accuracy"]) == (8, 3 / 8)
     assert metrics["confusion"] == [[0, 0, 3], [0, 0, 2], [0, 0, 5]]
-    # 0.8 sure, 0.5 right; the square roots of 0.1, 0.1 and 0.8 make it 0.586 sure.
+    # 0.82 sure, 0.5 right; the square roots of 0.09, 0.09 and 0.82 make it 0.601 sure.
     error = metrics["parts"]["test"]["single"]["expected_calibration_error"]
-    assert error == pytest.approx({"before": 0.3, "after": 8**0.5 / (8**0.5 + 2) - 0.5}, abs=1e-4)
+    after = 0.82**0.5 / (0.82**0.5 + 0.6) - 0.5
+    assert error == pytest.approx({"before": 0.32, "after": after}, abs=1e-4)
     assert sum(metrics["reliability"]["before"]["count"]) == 10
 
 
@@ -155,7 +158,7 @@ def test_both_pages_change_between_the_markers_only(always_happy, metrics_file, 
         page.write_text(PAGE.format(name), "utf-8")
     metrics = score_shipped.score(always_happy, folder, metrics_file)
     for _ in range(2):  # again changes nothing
-        score_shipped.publish(metrics, *pages.values())
+        model_card.publish({"label": metrics}, *pages.values())
         texts = {name: page.read_text("utf-8") for name, page in pages.items()}
         for name, text in texts.items():
             first, inside, last = re.split(rf"<!-- /?{name} -->", text)
@@ -169,12 +172,53 @@ def test_both_pages_change_between_the_markers_only(always_happy, metrics_file, 
     assert "| [the shipped network](models/README.md) | .500 | .500 |" in texts["results"]
     pages["results"].write_text("No markers.\n", "utf-8")
     with pytest.raises(TutorialError, match="<!-- results -->"):
-        score_shipped.publish(metrics, *pages.values())
+        model_card.publish({"label": metrics}, *pages.values())
     assert pages["results"].read_text("utf-8") == "No markers.\n"
 
 
+VOTES = [  # angry, disgust, happy, contempt, unknown, no face
+    [0, 0, 10, 0, 0, 0],  # said happy: met
+    [9, 1, 0, 0, 0, 0],  # missed
+    [0, 0, 5, 5, 0, 0],  # seven classes: met; eight: no winner
+    [0, 0, 4, 6, 0, 0],  # seven classes: met; eight: contempt, missed
+    [4, 0, 4, 0, 2, 0],  # no winner
+    [0, 0, 1, 0, 9, 0],  # nobody names one of the classes
+]
+
+
+def test_the_majority_of_the_votes_is_met_as_counted_by_hand(monkeypatch, folder) -> None:
+    monkeypatch.setattr(score_shipped, "count_votes", lambda data, part: np.array(VOTES))
+    data, always = load(folder), np.tile([0.1, 0.1, 0.8], (6, 1))
+    found = score_shipped.by_vote(data.test.take(np.arange(6)), data, always)
+    assert (found["n"], found["accuracy"]) == (4, 0.75)
+    assert found["per_class"]["angry"]["recall"] == 0
+    assert found["eight_classes"] == {"n": 3, "accuracy": pytest.approx(1 / 3)}
+
+
+def test_data_without_votes_has_no_figures_by_vote(folder) -> None:
+    data = load(folder)
+    assert score_shipped.by_vote(data.test, data, np.ones((len(data.test), 3)) / 3) is None
+
+
+def test_the_two_networks_stand_side_by_side(monkeypatch, always_happy, metrics_file, folder):
+    votes = np.tile([0, 0, 10, 0, 0, 0], (10, 1))
+    monkeypatch.setattr(score_shipped, "count_votes", lambda data, part: votes[: len(part)])
+    metrics = score_shipped.score(always_happy, folder, metrics_file)
+    both = {"label": metrics, "vote": metrics | {"adjusted_by": 0.25}}
+    text = model_card.votes_card(both)
+    assert "| accuracy by vote | 6 | 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |" in text
+    assert "| accuracy by label | 6 | .500 (" in text
+    assert "| adjusted by | 0.25 of the log prior |" in text
+    assert "accuracy .850 (reached: 1.000)" in text and "nan" not in text
+
+
 def test_the_projects_pages_have_their_markers() -> None:
-    for page, marker in (("models/README.md", "figures"), ("README.md", "results")):
+    for page, marker in (
+        ("models/README.md", "figures"),
+        ("models/README.md", "votes"),
+        ("README.md", "results"),
+        ("README.md", "votes"),
+    ):
         text = (ROOT / page).read_text("utf-8")
         assert text.count(f"<!-- {marker} -->") == text.count(f"<!-- /{marker} -->") == 1
 

@@ -18,13 +18,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
-from score_shipped import file_hash, read_metrics, weakest
+from score_shipped import file_hash, read_metrics
 
 from fetch.toy_faces import draw_faces
 from helpers import FER_CLASSES, MODELS, SEED, TutorialError, plots
 from helpers.evaluation import predict
 from helpers.faces import classify, find_faces, portraits
 from helpers.models import load_model, read_sidecar
+from tools.model_card import weakest
 
 PREDICTION = ROOT / "benchmarks" / "results" / "prediction.json"
 

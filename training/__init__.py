@@ -7,6 +7,7 @@ checkpoint           what is kept after every epoch, and how a training goes on 
 live_curves          curves that are drawn meanwhile
 trainer              lesson 4's training in one call, and the network saved with all that it is
 fused_normalisation  batch normalisation that trains faster
+camera               what cameras do to a face, as an augmentation
 recipe               lesson 8's settings
 train_by_recipe      lesson 8's training
 runs                 files of what was trained, and the log

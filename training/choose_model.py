@@ -23,9 +23,18 @@ class ModelFile:
     info: dict
     origin: str
 
+    @property
+    def by_votes(self) -> bool:
+        """True where it learnt what ten people said, not the label: labels do not score it."""
+        return self.info.get("target") == "votes"
+
 
 def model_for_photographs() -> list[ModelFile]:
-    """Return all models that have a sidecar, by validation accuracy; those of toy faces last."""
+    """Return all models that have a sidecar, the best for photographs first.
+
+    Those that learnt from votes come before those that learnt from labels, and those of toy faces
+    last; among equals, validation accuracy decides.
+    """
     found = []
     # train_model.py saves beside RUNS if not told otherwise.
     for folder in (helpers.RUNS, helpers.RUNS.parent, helpers.MODELS):
@@ -36,25 +45,26 @@ def model_for_photographs() -> list[ModelFile]:
                 stand_in = path.name.startswith("stand_in-")
                 found.append(ModelFile(path, info, "stand-in" if stand_in else origin))
 
-    def rank(file: ModelFile) -> tuple[bool, float]:
+    def rank(file: ModelFile) -> tuple[bool, bool, float]:
         accuracy = file.info.get("validation", {}).get("accuracy", 0.0)
-        return file.info["data"].get("kind") == "toy", -accuracy
+        return file.info["data"].get("kind") == "toy", not file.by_votes, -accuracy
 
     return sorted(found, key=rank)
 
 
 def candidates(data: Dataset) -> list[ModelFile]:
-    """Return the models that may be scored on this data, the best first.
+    """Return the models that may be scored by the labels of this data, the best first.
 
-    They have the same classes and were trained on the same data, or on another copy of FER-2013;
-    a model of toy faces is never one for real faces, nor the other way round.
+    They learnt from labels, have the same classes and were trained on the same data, or on another
+    copy of FER-2013; a model of toy faces is never one for real faces, nor the other way round.
     """
 
     def fits(file: ModelFile) -> bool:
         seen = file.info["data"]
         same = seen.get("fingerprint") == data.fingerprint
         fer = {seen.get("kind"), data.kind} <= {"fer2013", "altered"}
-        return file.info["classes"] == list(data.classes) and (same or fer)
+        fits = file.info["classes"] == list(data.classes) and (same or fer)
+        return fits and not file.by_votes
 
     return list(filter(fits, model_for_photographs()))
 

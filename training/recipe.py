@@ -1,13 +1,15 @@
 """Lesson 8's settings: every improvement is a switch of a `Recipe`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from helpers import SEED, TutorialError
 from helpers.augment import affine, random_affine, random_strong
+from training.camera import random_camera
 
 SMALL = 32  # pixels
 NETWORKS = ("residual", "lesson")
 AUGMENTATIONS = {
+    "camera": random_camera,
     "strong": random_strong,
     "affine": random_affine,
     "none": lambda images, seed, size=None: affine(images, size=size),
@@ -33,7 +35,7 @@ class Recipe:
     weight_decay: float = 0.05  # of AdamW, and of kernels only
     label_smoothing: float = 0.1  # the part of each label that is spread over all classes
     class_weight: float = 0.0  # the power of the balanced class weights; 0 leaves them out
-    augment: str = "affine"  # `random_affine`; or "strong", `random_strong`; or "none"
+    augment: str = "affine"  # `random_affine`; or "strong", "camera" or "none"
     mixup: float = 0.0  # alpha of `helpers.augment.mixup`; 0 mixes none
     # How much of the running average of the weights stays at each step. That average is what is
     # scored and kept. 0 takes the weights as they are.
@@ -87,4 +89,17 @@ SHIPPED = Recipe(
     mixup=0.2,
     average=0.9985,
     teacher=0.5,
+)
+# The network for photographs: the shipped one goes on, with ten people's votes for a teacher.
+VOTES = replace(
+    SHIPPED,
+    epochs=22,
+    small=12,
+    warm_up=1,
+    decay=21,
+    batch_size=128,
+    learning_rate=8e-4,
+    label_smoothing=0.0,
+    augment="camera",
+    teacher=1.0,
 )

@@ -173,6 +173,7 @@ def train_recipe(
     *,
     output: Path | None = None,
     teacher: np.ndarray | None = None,
+    start: keras.Model | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
 ) -> tuple[keras.Model, History]:
@@ -186,6 +187,7 @@ def train_recipe(
         output: where the network will be saved. Beside it, after every epoch, a checkpoint is
             written, and where there is one already, the training goes on from it.
         teacher: float32 (len(train), n_classes), for `recipe.teacher`.
+        start: a network of the same kind, whose weights are the first ones; None draws them.
         callbacks: more of Keras's callbacks.
         progress: show a progress bar.
 
@@ -207,6 +209,8 @@ def train_recipe(
         model = _build(
             recipe, train.images, n_classes, size=None, normalise=FusedBatchNormalization
         )
+    if start is not None:
+        model.set_weights(start.get_weights())
     _compile(model, recipe, steps)
     settings = {"images": len(train), **fingerprints(model, train, validation), **asdict(recipe)}
     checkpoint = Checkpoint(output, settings | {"targets": digest(target)})
