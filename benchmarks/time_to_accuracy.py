@@ -81,7 +81,7 @@ def original(
 
 
 def ours(learn: Split, validation: Split, n: int, curve: Curve, quick: bool) -> None:
-    """Train by the recipe of lesson 7."""
+    """Train by the recipe of lesson 8."""
     recipe = Recipe(epochs=2, small=1, warm_up=1, decay=1) if quick else Recipe()
     train_recipe(recipe, learn, validation, n, callbacks=[curve], progress=not quick)
 
@@ -113,7 +113,7 @@ def main() -> None:
         "budget": {"minutes": options.minutes},
         "notes": [
             f"{len(learn):,} training and {len(validation):,} validation images, those of lesson "
-            "7: no copies, none whose copies disagree. They are scored after every epoch; that "
+            "8: no copies, none whose copies disagree. They are scored after every epoch; that "
             "time is not counted.",
             f"A recipe ends at its own end, or after {options.minutes:g} minutes; -: not reached.",
         ],
