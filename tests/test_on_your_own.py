@@ -144,7 +144,7 @@ def test_a_folder_of_colour_pictures_of_any_size(tmp_path: Path, capsys) -> None
     before = read(folder)
     names = run(FOLDER=str(folder), EPOCHS=1)
     assert read(folder) == before
-    assert names["classes"] == ["$5 note", "Äpfel", "zebra"]
+    assert names["classes"] == ["$5 note", "zebra", "Äpfel"]  # in the order of Keras
     assert sorted(names["unreadable"]) == ["broken.jpg", "empty.png"]
     assert (names["copies"], len(names["doubtful"])) == (1, 1)
     pictures = names["run"] / "pictures"
@@ -250,7 +250,7 @@ def too_few_to_test(place: Path) -> None:
         (one_class, "{} has one class only, cat: it takes two to tell apart."),
         (unlike, "The folders train and test have different classes: make them the same."),
         (few, "Too few different pictures in train (6 of dog): at least 10 of each class "),
-        (unreadable, "Too few different pictures in train (0 of cat, 0 of dog): at least 10 of "),
+        (unreadable, "No file in {} can be read as a picture: save them as JPEG or PNG."),
         (too_few_to_test, "Too few different pictures in test (1 of cat, 1 of dog): at least 2 "),
     ],
 )
