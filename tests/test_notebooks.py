@@ -28,7 +28,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LESSONS = lessons()
 STDERR_LINES = 9  # TensorFlow says six as it is imported; more would be a wall of warnings
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+TAKEN_HOME = "_on_your_own"  # has neither data nor helpers: test_on_your_own.py runs it
+WITH_HELPERS = [path for path in LESSONS if not path.stem.endswith(TAKEN_HOME)]
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+each_with_helpers = pytest.mark.parametrize("path", WITH_HELPERS, ids=lambda path: path.stem)
 
 
 def files(folder: Path) -> set[Path]:
@@ -72,13 +75,13 @@ def run_alone(path: Path, dataset: Path, shown: str, **variables: str) -> None:
 
 
 @pytest.mark.notebook
-@each_lesson
+@each_with_helpers
 def test_runs_alone_on_fer2013(path: Path, tmp_path: Path, fer2013_zip: Path) -> None:
     run_alone(path, fer2013_zip, "FER-2013", TUTORIAL_RUNS=str(tmp_path))
 
 
 @pytest.mark.notebook
-@each_lesson
+@each_with_helpers
 def test_runs_alone_on_toy_faces_beside_an_installed_project(
     path: Path, tmp_path: Path, toy_folder: Path, installed: Path
 ) -> None:
