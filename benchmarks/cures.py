@@ -69,8 +69,8 @@ def row(name: str, runs: list[dict]) -> dict:
 
 def main() -> None:
     parser = report.parser(__doc__)
-    parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--images", type=int, default=1500)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     if options.quick:
