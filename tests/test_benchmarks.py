@@ -21,6 +21,7 @@ SCRIPTS = (
     "prediction",
     "time_to_accuracy",
     "steps",
+    "cures",
     "faces",
     "photographs",
     "transfer",
@@ -193,6 +194,15 @@ def test_steps_keep_every_run_and_its_recipe(result: Result) -> None:
         (run,) = row["runs"]
         assert row["accuracy"]["median"] == pytest.approx(run["accuracy"], abs=1e-4)
         assert Recipe(**row["recipe"][0]).network == network
+
+
+def test_cures_are_scored_on_whole_images_and_keep_every_run(result: Result) -> None:
+    rows = result("cures")[0]["rows"]
+    assert [row["network"] for row in rows][::3] == ["bare", "+ augmentation"]
+    for row in rows:
+        (run,) = row["runs"]
+        assert len(run["loss"]) == 2
+        assert row["gap"]["median"] == pytest.approx(run["training"] - run["validation"], abs=1e-4)
 
 
 def test_every_step_adds_its_change_to_the_one_above() -> None:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import nbformat
 import numpy as np
 import pytest
-from lessons import defined, run
+import tensorflow as tf
+from conftest import ROOT
+from lessons import cells, defined, run
 from PIL import Image
 
 from helpers.augment import affine
 from helpers.data import class_weights
 from helpers.faces import crop_face
 from helpers.networks import build_cnn
+
+
+def lesson_file(stem: str) -> Path:
+    (path,) = (ROOT / "notebooks").glob(f"*{stem}.ipynb")
+    return path
+
+
+def prose(stem: str) -> str:
+    found = nbformat.read(lesson_file(stem), as_version=4).cells
+    return "\n".join(cell.source for cell in found if cell.cell_type == "markdown")
 
 
 @pytest.fixture
@@ -62,9 +79,9 @@ def test_lesson_3_s_operations_by_hand_are_keras_s(rng, some):
 
 
 def test_lesson_3_s_network_is_the_helper_s_to_the_last_weight(some):
-    cells = ("FILTERS = (", "seeds = count(", "network.add(layers.Flatten())")
+    pieces = ("FILTERS = (", "seeds = count(", "network.add(layers.Flatten())")
     data = SimpleNamespace(classes=tuple("abcde"))
-    network, same = run("build_the_cnn", *cells, data=data)["network"], build_cnn(5)
+    network, same = run("build_the_cnn", *pieces, data=data)["network"], build_cnn(5)
     for mine, theirs in zip(network.get_weights(), same.get_weights(), strict=True):
         assert np.array_equal(mine, theirs)
     faces = some.images[..., None] / np.float32(255)
@@ -73,6 +90,99 @@ def test_lesson_3_s_network_is_the_helper_s_to_the_last_weight(some):
         np.testing.assert_allclose(*seen, atol=1e-6)
     for mine, theirs in zip(network.get_weights(), same.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)  # the running means moved alike
+
+
+def test_lesson_3_s_slopes_are_those_of_calculus(rng):
+    """The loss of one weight is a parabola, that of the nine is known; the picture's by hand."""
+    face = rng.random((12, 12), dtype=np.float32)
+    pieces = "def convolve(", "kernels = {", "def loss(", "LEARNING_RATE, ", "(wrong, nine)"
+    found = run("build_the_cnn", *pieces, face=face)
+    below = (face[2:, 1:-1].astype(float) ** 2).mean()
+    assert found["loss"](4.5) == pytest.approx(2.5**2 * below, rel=1e-4)
+    assert found["slopes"][2, 1] == pytest.approx(5 * below, rel=1e-4)
+    left_above = (face[2:, 1:-1].astype(float) * face[:-2, :-2]).mean()
+    assert found["slopes"][0, 0] == pytest.approx(5 * left_above, rel=1e-4)
+    shrinks = 1 - 2 * found["LEARNING_RATE"] * below
+    np.testing.assert_allclose(
+        found["steps_down"], 2 + 2.5 * shrinks ** np.arange(len(found["steps_down"])), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("x", [1.5, -1.5])
+def test_lesson_3_s_slopes_walk_back_as_the_tape_does(x):
+    (cell,) = (cell for cell in cells("build_the_cnn") if "to_w1 = " in cell)
+    names: dict = {}
+    exec(cell.replace("x, w1, w2, target = 1.5,", f"x, w1, w2, target = {x},"), names)
+    assert names["x"] == x
+    w1, w2 = tf.Variable(names["w1"]), tf.Variable(names["w2"])
+    with tf.GradientTape() as tape:
+        wrong_by = (w2 * tf.nn.relu(w1 * x) - names["target"]) ** 2
+    assert names["wrong_by"] == pytest.approx(float(wrong_by))
+    by_tape = [float(slope) for slope in tape.gradient(wrong_by, [w1, w2])]
+    assert [names["to_w1"], names["to_w2"]] == pytest.approx(by_tape)
+
+
+def test_lesson_4_trains_the_network_of_lesson_3_as_try_next_says(tmp_path):
+    pieces = "FILTERS = (", "seeds = count(", "network.add(layers.Flatten())", '"my_cnn.json"'
+    data = SimpleNamespace(classes=tuple("abcde"))
+    mine = run("build_the_cnn", *pieces, data=data, RUNS=tmp_path)["network"]
+    ready = defined("train_with_class_weights", "ready", LEARNING_RATE=1e-3)
+    (line,) = re.findall(r"`network = (ready\(keras[^`]+)`", prose("train_with_class_weights"))
+    theirs = eval(line, {"ready": ready, "keras": keras, "RUNS": tmp_path})
+    for a, b in zip(mine.get_weights()[:-2], theirs.get_weights()[:-2], strict=True):
+        assert np.array_equal(a, b)
+    assert not np.any(theirs.get_weights()[-2]) and theirs.compiled
+
+
+def test_lesson_4_counts_dead_units():
+    """Of four units one never answers, one is always 0, one answers a single picture."""
+    dead_units = defined("train_with_class_weights", "dead_units")
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(4, activation="relu")
+    later = keras.layers.Dense(3, activation="relu", kernel_initializer="zeros")
+    network = keras.Model(inputs, later(hidden(inputs)))
+    weights = np.array([[-1, 0, 1, 1], [-1, 0, -1, 1]], "float32")
+    hidden.set_weights([weights, np.zeros(4, "float32")])
+    pictures = np.array([[0, 1], [2, 1], [1, 3]], "float32")
+    assert dead_units(network, pictures) == 2
+    assert dead_units(network, pictures[:1]) == 3
+
+
+def bound(tree: ast.AST) -> set[str]:
+    """The names that code makes, wherever in it."""
+    found = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).split(".")[0])
+    return found
+
+
+def used(tree: ast.AST) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def test_each_section_of_lesson_4_needs_only_the_cells_above_its_line():
+    """As the lesson promises to who has restarted the kernel."""
+    sections = [""]
+    for cell in nbformat.read(lesson_file("train_with_class_weights"), as_version=4).cells:
+        if cell.cell_type == "code":
+            sections[-1] += f"{cell.source}\n"
+        elif cell.source.startswith("---") or (len(sections) > 1 and cell.source.startswith("## ")):
+            sections.append("")
+    first, *later = map(ast.parse, sections)
+    assert len(later) > 4
+    assert used(first) <= bound(first) | set(dir(builtins))
+    for tree in later:
+        missing = used(tree) - bound(tree) - bound(first) - set(dir(builtins))
+        assert not missing
 
 
 def test_lesson_4_s_class_weights_are_the_helper_s(rng):
