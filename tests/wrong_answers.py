@@ -122,7 +122,9 @@ def metric(mode="recall", keeps="sums", forgets=True):
             self.classes, self.batches = classes, []
 
         def update_state(self, labels, probabilities, sample_weight=None):
-            one = [(k, k == np.argmax(p)) for k, p in zip(labels, probabilities, strict=True)]
+            answers = probabilities.argmax(axis=1)
+            classes = answers if mode == "precision" else labels
+            one = list(zip(classes, labels == answers, strict=True))
             self.batches = [one] if keeps == "the last" else [*self.batches, one]
 
         def score(self, seen):
@@ -135,7 +137,7 @@ def metric(mode="recall", keeps="sums", forgets=True):
                 return np.mean([right for _, right in seen])
             if mode == "mean of means":
                 return np.mean([self.score(batch) for batch in self.batches])
-            return self.score(seen) * (100 if mode == "percent" else 1)
+            return self.score(seen) * {"percent": 100, "nothing": 0}.get(mode, 1)
 
         def reset_state(self):
             self.batches = [] if forgets else self.batches
@@ -226,7 +228,7 @@ def separable(usual=False, bias=False, adds=True, shortcut=None, relu="last", pa
 def schedule(value):
     """Return a schedule from a function of step, peak, warm-up and steps."""
 
-    class WarmUpCosine:
+    class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         def __init__(self, *given):
             self.given = given
 
@@ -333,6 +335,7 @@ WRONG = {
         "0.6 to 1.4 is wanted": light(lambda images: own(images, 0, 0.4)),
         "white is 1": light(own, top=9),
         "a layer of Keras is wanted": lambda: own,
+        "give the class itself": light(own)(),
         "your code returns None": lambda: None,
     },
     "lesson_03.block": {
@@ -387,14 +390,20 @@ WRONG = {
         "that is the accuracy": metric("accuracy"),
         "only the last batch": metric(keeps="the last"),
         "the mean of the batches": metric("mean of means"),
-        "is right": metric("percent"),
+        "and 0.562 is right": metric("percent"),
+        "that is precision": metric("precision"),
+        "nothing is counted": metric("nothing"),
         "reset_state": metric(forgets=False),
         "a metric of Keras is wanted": lambda classes: 7,
     },
     "lesson_05.accuracy": {
         "from 0 to 1": evaluation(scale=1),
         "dropout is still at work": evaluation(training=True),
-        "which answer has each face": evaluation(order=np.sort),
+        "its own face": evaluation(order=np.sort),
+        "a percentage": lambda *given: 100 * evaluation()(*given),
+        "and 0.817 is right": lambda network, images, labels: evaluation()(
+            network, images // 255 * 255, labels
+        ),
         "a single number": lambda network, images, labels: network(images[..., None] / 255.0),
     },
     "lesson_06.from_pixels": {
@@ -455,7 +464,8 @@ WRONG = {
             lambda step, peak, warm, steps: cosine(max(step, warm), peak, warm, steps)
         ),
         "here the rate is at its peak": schedule(lambda step, peak, *rest: cosine(step, 1, *rest)),
-        "keras.ops.where": schedule(chooses_by_if),
+        "neither `if` nor NumPy": schedule(chooses_by_if),
+        "give the class itself": schedule(cosine)(1.0, 10, 20),
     },
     "lesson_08.mixup": {
         "2 things are wanted": lambda images, targets, shares: images,

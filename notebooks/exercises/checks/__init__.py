@@ -52,7 +52,7 @@ def exercise(holds: str) -> Callable:
             except AnswerError as wrong:
                 print(f"Not right yet: {wrong}")
             except RAISED as error:  # such as an answer that cannot even be compared
-                print(f"Not right yet: what you gave cannot be checked ({type(error).__name__}).")
+                print(f"Not right yet: what you gave cannot be checked ({name(error)}).")
 
         return printed
 
@@ -89,8 +89,8 @@ def function(
 
     @exercise(holds)
     def check(answer) -> None:
-        for name, inputs in trials.items():
-            trial = f"a trial {name}"
+        for which, inputs in trials.items():
+            trial = f"a trial {which}"
             found, expected = call(answer, *inputs, trial=trial), right(*inputs)
             if same(found, expected, near):
                 continue
@@ -126,7 +126,7 @@ def call(function: Callable, *inputs, trial: str = "a trial") -> Any:
             result = function(*given)
     except RAISED as error:
         what = str(error).strip().partition("\n")[0].rstrip(". ")
-        raise AnswerError(f"in {trial} your code raised {type(error).__name__}: {what}.") from None
+        raise AnswerError(f"in {trial} your code raised {name(error)}: {what}.") from None
     if result is ...:
         raise UnattemptedError
     need(result is not None, f"in {trial} your code returns None: is there a `return`?")
@@ -137,11 +137,25 @@ def call(function: Callable, *inputs, trial: str = "a trial") -> Any:
 
 
 def kind(value: Any) -> str:
-    return f"of the type {type(value).__name__}"
+    return (
+        f"the class {value.__name__}" if isinstance(value, type) else f"of the type {name(value)}"
+    )
 
 
-def need_kind(value: Any, wanted: type, name: str) -> None:
-    need(isinstance(value, wanted), f"{name} is wanted, and this is {kind(value)}.")
+def name(value: Any) -> str:
+    return type(value).__name__
+
+
+def make(answer: Callable, wanted: type, what: str, *inputs) -> Any:
+    """Make an object of the class that a learner wrote."""
+    need(not isinstance(answer, wanted), f"give the class itself, not {what} that it makes.")
+    made = call(answer, *inputs, trial="making it")
+    need_kind(made, wanted, what)
+    return made
+
+
+def need_kind(value: Any, wanted: type, what: str) -> None:
+    need(isinstance(value, wanted), f"{what} is wanted, and this is {kind(value)}.")
 
 
 def same(found, expected, near: float = 1e-5) -> bool:

@@ -6,7 +6,17 @@ import keras
 import numpy as np
 
 from helpers import SEED
-from notebooks.exercises.checks import call, exercise, function, need, need_kind, numbers, same
+from notebooks.exercises.checks import (
+    call,
+    exercise,
+    function,
+    make,
+    name,
+    need,
+    need_kind,
+    numbers,
+    same,
+)
 
 mirror_matrix = function(
     "first and last column change places, and a second time brings all back",
@@ -57,7 +67,7 @@ mirrored_label = function(
 def augment(answer) -> None:
     need_kind(answer, keras.Sequential, "a keras.Sequential")
     names = ["RandomFlip", "RandomRotation", "RandomTranslation"]
-    found = [type(layer).__name__ for layer in answer.layers]
+    found = [name(layer) for layer in answer.layers]
     need(found == names, f"your layers are {', '.join(found) or 'none'}: which are wanted?")
     flip, turn, move = (layer.get_config() for layer in answer.layers[-3:])
     need(flip["mode"] == "horizontal", "your flip also turns faces upside down.")
@@ -73,8 +83,7 @@ def augment(answer) -> None:
 
 @exercise("each picture has a light of its own in training, and in use nothing changes")
 def random_light(answer) -> None:
-    layer = call(answer, trial="making it")
-    need_kind(layer, keras.layers.Layer, "a layer of Keras")
+    layer = make(answer, keras.layers.Layer, "a layer of Keras")
     dim = np.random.default_rng(SEED).uniform(0.2, 0.5, (64, 6, 6, 1)).astype("float32")
     used, lit, bright = (
         numbers(call(layer, x, trial=trial), x.shape, trial) if in_use else lighted(layer, x, trial)

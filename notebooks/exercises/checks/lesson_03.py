@@ -7,7 +7,7 @@ import numpy as np
 
 from fetch.toy_faces import draw_faces
 from helpers import SEED
-from notebooks.exercises.checks import call, exercise, function, need, need_kind, numbers
+from notebooks.exercises.checks import call, exercise, function, name, need, need_kind, numbers
 from notebooks.exercises.checks.training import loss, train
 
 conv_parameters = function(
@@ -49,7 +49,7 @@ def block(answer) -> None:
         need(found != kernels + 10 * filters, biases)
         count = f"in {trial} there are {found:,} parameters; {kernels + 8 * filters:,} are right."
         need(found == kernels + 8 * filters, count)
-        names = [type(layer).__name__ for layer in built.layers]
+        names = [name(layer) for layer in built.layers]
         need(names.count("Dropout") == 1, "the block has no dropout at its end.")
         need(np.min(result) >= 0, "a result is below 0: where is the ReLU?")
 

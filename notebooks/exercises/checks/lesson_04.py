@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from notebooks.exercises.checks import call, exercise, function, need, need_kind, same
+from notebooks.exercises.checks import call, exercise, function, name, need, need_kind, same
 
 
 @exercise("both watch what should be watched, the first to act waits less, and the best comes back")
@@ -18,7 +18,7 @@ def watchers(answer) -> None:
         need(fits, "two are wanted: first ReduceLROnPlateau, then EarlyStopping.")
         plateau, stopping = made
         for callback in made:
-            watches = f"{type(callback).__name__} watches {callback.monitor!r}, not 'val_loss'."
+            watches = f"{name(callback)} watches {callback.monitor!r}, not 'val_loss'."
             need(callback.monitor == "val_loss", watches)
         need(plateau.factor == 0.5, f"the rate is multiplied by {plateau.factor:g}, not by 0.5.")
         waits = (plateau.patience, stopping.patience)

@@ -8,7 +8,16 @@ import keras
 import numpy as np
 
 from helpers import SEED
-from notebooks.exercises.checks import call, exercise, function, need, need_kind, numbers, same
+from notebooks.exercises.checks import (
+    call,
+    exercise,
+    function,
+    make,
+    need,
+    need_same,
+    numbers,
+    same,
+)
 
 _rng = np.random.default_rng(SEED)
 _three, _five = (_rng.integers(1, 40, (k, k)) + np.diag(_rng.integers(20, 90, k)) for k in (3, 5))
@@ -76,11 +85,10 @@ def interval(answer) -> None:
 @exercise("batch after batch adds up, and every class counts the same")
 def macro_recall(answer) -> None:
     rng = np.random.default_rng(SEED)
-    metric = call(answer, 3, trial="making it")
-    need_kind(metric, keras.metrics.Metric, "a metric of Keras")
+    metric = make(answer, keras.metrics.Metric, "a metric of Keras", 3)
     batches = [
         (np.array(labels), rng.dirichlet([1, 1, 1], len(labels)).astype("float32"))
-        for labels in ([0, 0, 1, 2, 0, 0, 1], [0, 1, 0], [2, 0, 1, 0, 0])
+        for labels in ([0, 0, 1, 2, 0, 0, 1], [0, 1, 0], [1, 2, 1, 2, 0])
     ]
 
     def result(some):
@@ -88,23 +96,32 @@ def macro_recall(answer) -> None:
             metric.update_state(labels, probabilities)
         return metric.result()
 
-    def recalls(some):
+    def recalls(some, axis=1):
         labels, p = (np.concatenate(part) for part in zip(*some, strict=True))
-        right = p.argmax(axis=1) == labels
-        return np.array([right[labels == k].mean() for k in np.unique(labels)]), right.mean()
+        table = np.zeros((3, 3))
+        np.add.at(table, (labels, p.argmax(axis=1)), 1)
+        return (table.diagonal() / np.maximum(table.sum(axis=axis), 1)).mean()
 
-    found = float(numbers(call(result, batches, trial="three batches")))
-    (each, accuracy), (last, _) = recalls(batches), recalls(batches[-1:])
-    need(not same(found, accuracy), "that is the accuracy, in which common classes count more.")
-    need(not same(found, last.mean()), "only the last batch counts: are the earlier ones kept?")
-    means = np.mean([recalls([batch])[0].mean() for batch in batches])
-    need(not same(found, means), "that is the mean of the batches; count faces, then divide once.")
-    wrong = f"after three batches you get {found:.3f}, and {each.mean():.3f} is right."
-    need(same(found, each.mean()), wrong)
+    found = numbers(call(result, batches, trial="three batches"), (), "three batches")
+    labels, p = (np.concatenate(part) for part in zip(*batches, strict=True))
+    right = recalls(batches)
+    mistakes = {
+        "nothing is counted: does `update_state` add to both variables?": 0,
+        "that is the accuracy, in which common classes count more.": np.mean(
+            p.argmax(axis=1) == labels
+        ),
+        "only the last batch counts: are the earlier ones kept?": recalls(batches[-1:]),
+        "that is the mean of the batches; count faces, then divide once.": np.mean(
+            [recalls([batch]) for batch in batches]
+        ),
+        "you divide by how often each class is answered; that is precision.": recalls(batches, 0),
+    }
+    otherwise = f"after three batches you get {found:.3f}, and {right:.3f} is right."
+    need_same(found, right, mistakes, otherwise)
     metric.reset_state()
-    again = float(numbers(call(result, batches[:1], trial="a new start")))
+    again = call(result, batches[:1], trial="a new start")
     kept = "after reset_state() the faces of before still count: keep them in the two variables."
-    need(same(again, recalls(batches[:1])[0].mean()), kept)
+    need(same(again, recalls(batches[:1])), kept)
 
 
 @functools.cache
@@ -126,11 +143,18 @@ def accuracy(answer) -> None:
     scaled = images[..., None] / np.float32(255)
     labels = np.asarray(network(scaled)).argmax(axis=1)
     labels[rng.permutation(60)[:20]] = rng.integers(0, 3, 20)
-    right = np.mean(np.asarray(network(scaled)).argmax(axis=1) == labels)
-    unscaled = np.mean(np.asarray(network(images[..., None])).argmax(axis=1) == labels)
-    found = call(answer, network, images, labels)
-    scores = [float(numbers(each)) for each in (found, call(answer, network, images, labels))]
+    used, unscaled = (
+        np.asarray(network(x)).argmax(axis=1) for x in (scaled, np.float32(images[..., None]))
+    )
+    scores = [numbers(call(answer, network, images, labels)) for _ in range(2)]
     need(same(*scores), "a second call gives another score: dropout is still at work.")
-    need(not same(scores[0], unscaled), "the network wants grey levels from 0 to 1.")
-    wrong = f"your score is {scores[0]:.3f}, and {right:.3f} is right: which answer has each face?"
-    need(same(scores[0], right), wrong)
+    right = np.mean(used == labels)
+    mistakes = {
+        "the network wants grey levels from 0 to 1.": np.mean(unscaled == labels),
+        "compare each answer with the label of its own face.": np.mean(
+            np.sort(used) == np.sort(labels)
+        ),
+        "that is a percentage; the score lies between 0 and 1.": 100 * right,
+        "that is how many are right; the score is their share.": np.sum(used == labels),
+    }
+    need_same(scores[0], right, mistakes, f"you get {scores[0]:.3f}, and {right:.3f} is right.")

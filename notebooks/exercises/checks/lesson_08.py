@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import SEED
-from notebooks.exercises.checks import call, exercise, function, need, numbers, same
+from notebooks.exercises.checks import call, exercise, function, make, need, numbers, same
 
 
 @exercise("few parameters, and a block that has learnt nothing lets its input through")
@@ -42,14 +42,15 @@ def block(answer) -> None:
 @exercise("it rises to its peak, or begins there, and falls along the curve to 0")
 def warm_up_cosine(answer) -> None:
     for steps, warm_up, peak in ((100, 20, 0.5), (60, 0, 2.0)):
-        schedule = call(answer, peak, warm_up, steps, trial="making it")
+        kind = keras.optimizers.schedules.LearningRateSchedule
+        schedule = make(answer, kind, "a schedule", peak, warm_up, steps)
         fall = steps - warm_up
         for step, hint in (
             (warm_up, "here the rate is at its peak."),
             (0, "where along the rise is that?"),
             (warm_up // 2, "where along the rise is that?"),
             (steps, "here the rate has come down to 0."),
-            (warm_up + fall // 2, "how much of the fall is done?"),
+            (warm_up + fall // 2, "here half of the peak is left."),
             (warm_up + fall // 4, "does it fall in a curve?"),
         ):
             trial = f"a trial (step {step}, {steps} in all, warm-up {warm_up}, peak {peak:g})"
@@ -58,7 +59,7 @@ def warm_up_cosine(answer) -> None:
             right = peak * step / warm_up if step < warm_up else right
             too = "large" if value > right else "small"
             need(same(value, right), f"in {trial} your {value:.4g} is too {too}: {hint}")
-    trial = "TensorFlow, where the step is a tensor: choose with keras.ops.where, not with `if`;"
+    trial = "TensorFlow, where the step is a tensor and neither `if` nor NumPy will do,"
     call(tf.function(schedule, autograph=False), tf.constant(3), trial=trial)
 
 
