@@ -119,7 +119,7 @@ def sources() -> dict[Path, str]:
         "helpers",
         "tools",
         "training",
-        "notebooks/exercises",
+        "notebooks/exercises/checks",
     ):
         found |= {path: path.read_text("utf-8") for path in (ROOT / folder).glob("*.py")}
     for path in [*ROOT.glob("notebooks/**/*.ipynb"), *ROOT.glob("app/*.ipynb")]:

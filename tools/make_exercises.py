@@ -2,7 +2,8 @@
 
 notebooks/solutions/NN_name.ipynb becomes notebooks/exercises/NN_name.ipynb. What stands between
 `# <solution>` and `# </solution>` is replaced by its last statement, an assignment or a `return`,
-with `...` for the value; text cells that begin with **Solution** are left out.
+with `...` for the value, or by `...` alone. A text cell with **Hint 1.**, **Hint 2.** and
+**Solution.** is folded: each part opens at a click, the solution with its code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from pathlib import Path
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PART = re.compile(r"^([ \t]*)# <solution>\n(.*?)^[ \t]*# </solution>$", re.DOTALL | re.MULTILINE)
-YOUR_TURN = "# Your turn: as many lines as you like, the last of them like this one."
+MARKER = re.compile(r"^ *# </?solution>\n?", re.MULTILINE)
+YOUR_TURN = "# Your turn: as many lines as you like"
+FOLDS = re.compile(
+    r"^\*\*(Hint \d|Solution)\.\*\* (.*?)\s*(?=^\*\*(?:Hint|Sol)|\Z)", re.DOTALL | re.M
+)
 
 
 def unsolved(code: str) -> str:
@@ -26,15 +31,16 @@ def unsolved(code: str) -> str:
 
     Raises:
         ValueError: if a marker stands alone, or a solution ends in anything but an assignment
-            to names or a `return`.
+            to names, a `return` or an expression.
     """
 
     def dots(part: re.Match) -> str:
         last = (ast.parse(textwrap.dedent(part[2])).body or [None])[-1]
-        if not isinstance(last, ast.Assign | ast.Return):
+        if not isinstance(last, ast.Assign | ast.Return | ast.Expr):
             raise ValueError("a solution ends with neither `name = value` nor `return value`")
         last.value = ast.Constant(...)
-        return textwrap.indent(f"{YOUR_TURN}\n{ast.unparse(last)}", part[1])
+        like = "" if isinstance(last, ast.Expr) else ", the last of them like this one"
+        return textwrap.indent(f"{YOUR_TURN}{like}.\n{ast.unparse(last)}", part[1])
 
     code = PART.sub(dots, code)
     if "solution>" in code:
@@ -42,21 +48,32 @@ def unsolved(code: str) -> str:
     return code
 
 
+def folded(text: str, code: str) -> str:
+    """Return hints and solution, each of which opens at a click; the solution has its code."""
+
+    def fold(part: re.Match) -> str:
+        code_first = f"```python\n{code}\n```\n\n" if part[1] == "Solution" else ""
+        return f"<details>\n<summary>{part[1]}</summary>\n\n{code_first}{part[2]}\n\n</details>\n\n"
+
+    return FOLDS.sub(fold, text).strip()
+
+
 def page(solution: Path) -> str:
     """Return the text of the page of exercises that belongs to a notebook of solutions."""
     notebook = json.loads(solution.read_text("utf-8"))
-    cells, solved = [], 0
+    cells, solved = [], ""
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None, "metadata": {}}
-            solved += "# <solution>" in text
+            if MARKER.search(text):
+                solved = MARKER.sub("", text)
             try:
                 text = unsolved(text)
             except (ValueError, SyntaxError) as error:
                 raise ValueError(f"{solution.name}, cell {cell['id']}: {error}") from error
-        elif text.startswith("**Solution"):
-            continue
+        elif FOLDS.match(text):
+            text = folded(text, solved.strip())
         elif not cells:
             text = text.replace(": solutions", ": exercises")
             text = text.replace("[Exercises](../exercises/", "[Solutions](../solutions/")
