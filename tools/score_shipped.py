@@ -22,6 +22,8 @@ from sklearn.metrics import confusion_matrix
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
+import calibration
+
 from fetch.loading import load, load_dataset
 from helpers import MODELS, TutorialError, evaluation, replacing
 from helpers.data import Dataset, clean_split, copies_of
@@ -78,8 +80,8 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, classes, temperature:
     for row, span in zip(result["per_class"].values(), spans[2:], strict=True):
         row["recall_interval"] = span
     result["expected_calibration_error"] = {
-        "before": evaluation.calibration_error(labels, probabilities),
-        "after": evaluation.calibration_error(labels, soften(probabilities, temperature)),
+        "before": calibration.calibration_error(labels, probabilities),
+        "after": calibration.calibration_error(labels, soften(probabilities, temperature)),
     }
     return result
 
@@ -102,7 +104,7 @@ def find_temperature(model, info: dict, data: Dataset) -> dict:
             'they are others: write the "temperature" into the sidecar.'
         )
     return {
-        "value": evaluation.temperature(check.labels, given),
+        "value": calibration.temperature(check.labels, given),
         "from": f"{len(check):,} training images kept aside",
         "accuracy_there": accuracy,
     }
@@ -110,7 +112,7 @@ def find_temperature(model, info: dict, data: Dataset) -> dict:
 
 def bins(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """Return the bins of the reliability diagram as plain lists; None where one is empty."""
-    found = evaluation.calibration(labels, probabilities)
+    found = calibration.calibration(labels, probabilities)
     return {
         name: [None if np.isnan(x) else x for x in values.tolist()]
         for name, values in zip(("confidence", "accuracy", "count"), found, strict=True)
