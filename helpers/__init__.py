@@ -9,7 +9,7 @@ data            images and labels in memory; copies, honest splits, class weight
 fer2013         what is known of FER-2013, and whether a copy is the true one
 augment         what training images go through
 networks        the lesson's network, the shipped one, a pretrained one
-evaluation      predictions, scores, intervals, calibration
+evaluation      predictions, scores, intervals
 foreign_models  networks from elsewhere: told for what they are, made to fit
 models          networks on disk, each with a note of what it is
 detector        finds faces

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers import SEED, TutorialError
+from helpers import IMAGE_SIZE, SEED, TutorialError
+
+NEAR = 0.95  # the correlation above which two images count as near copies
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +74,65 @@ def copies_of(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.array([key in known for key in _digests(images)], bool)
 
 
-def subject_groups(split: Split) -> np.ndarray:
-    """Like `duplicate_groups`, and the images of one subject have one number too: (n,)."""
+def near_pairs(images: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+    """Return the indices (2, m) of all images (n,48,48) and others that are near copies.
+
+    Without others, the pairs among the images themselves, each once.
+    """
+    mine = _standardised(images)
+    theirs, found = mine if others is None else _standardised(others), []
+    bounds = _bounds(theirs).T
+    for start in range(0, max(len(images), 1), 512):
+        likely = np.flatnonzero(_bounds(mine[start : start + 512]) @ bounds > NEAR)
+        i, j = np.divmod(likely + start * len(theirs), len(theirs))
+        if others is None:
+            i, j = i[i < j], j[i < j]
+        found.append(np.stack([i, j])[:, np.einsum("mp,mp->m", mine[i], theirs[j]) > NEAR])
+    return np.hstack(found)
+
+
+def _standardised(images: np.ndarray) -> np.ndarray:
+    """Return (n, 2304) of mean 0 and length 1: products are correlations. Blank ones stay 0."""
+    flat = images.reshape(len(images), IMAGE_SIZE**2).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-3)
+
+
+def _bounds(flat: np.ndarray) -> np.ndarray:
+    """Return (n, 37) whose products are no smaller than those of `flat`, and quick to compute.
+
+    36 numbers say how bright blocks of 8 x 8 pixels are, the last one how much they leave out.
+    """
+    blocks = flat.reshape(len(flat), 6, 8, 6, 8).sum(axis=(2, 4)).reshape(len(flat), 36) / 8
+    rest = 1 - (blocks**2).sum(axis=1, keepdims=True)
+    return np.hstack([blocks, np.sqrt(np.maximum(rest, 0))])
+
+
+def near_copies(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return a mask (n,): which images (n,48,48) are near copies of one of `others`."""
+    return np.isin(np.arange(len(images)), near_pairs(images, others)[0])
+
+
+def near_groups(split: Split, by_subject: bool = False) -> np.ndarray:
+    """Like `duplicate_groups`; near copies (and images of a subject) share a number too: (n,)."""
     from scipy.sparse import coo_array, csgraph  # takes a second, which most need not spend
 
     copies = duplicate_groups(split.images)
-    folders = ["/".join(file.split("/")[1:-1]) or file for file in split.files]
-    subjects = copies.max() + 1 + np.unique(folders, return_inverse=True)[1]
-    size = subjects.max() + 1
-    links = coo_array((np.ones(len(split)), (copies, subjects)), shape=(size, size))
+    first = np.unique(copies, return_index=True)[1]
+    one, other = near_pairs(split.images[first])
+    size = len(first)
+    if by_subject:
+        folders = ["/".join(file.split("/")[1:-1]) or file for file in split.files]
+        subjects = len(first) + np.unique(folders, return_inverse=True)[1]
+        one, other, size = np.append(one, copies), np.append(other, subjects), subjects.max() + 1
+    links = coo_array((np.ones(len(one)), (one, other)), shape=(size, size))
     return csgraph.connected_components(links, directed=False)[1][copies]
 
 
 def grouped_split(
     split: Split, fraction: float = 0.1, seed: int = SEED, by_subject: bool = False
 ) -> tuple[Split, Split]:
-    """Cut off about `fraction` of every class; identical images stay together.
+    """Cut off about `fraction` of every class; identical images and near copies stay together.
 
     With `by_subject` all images of one subject stay together too; then of all images together
     about `fraction` is cut off.
@@ -95,7 +140,7 @@ def grouped_split(
     Returns:
         The larger part and the part cut off. A class with two different images is in both.
     """
-    groups = subject_groups(split) if by_subject else duplicate_groups(split.images)
+    groups = near_groups(split, by_subject)
     _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
     rng, held = np.random.default_rng(seed), np.zeros(len(first), bool)
     for label in np.unique(split.labels):

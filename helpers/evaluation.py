@@ -1,4 +1,4 @@
-"""How good a network is: predictions, scores, intervals, calibration."""
+"""How good a network is: predictions, scores, intervals."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -84,6 +84,18 @@ def bootstrap(
         return np.nanpercentile(values, [2.5, 97.5], axis=0)
 
 
+def paired_difference(
+    labels: np.ndarray, one: np.ndarray, other: np.ndarray, rounds: int = 1000, seed: int = SEED
+) -> tuple[float, float, float]:
+    """Return how much more often `other` is right than `one`, and the ends of its 95% interval.
+
+    Both are answers, (n,), to the same images. It covers other images, not another training.
+    """
+    gain = 1.0 * (other == labels) - (one == labels)
+    low, high = bootstrap(labels, gain, lambda _, drawn: drawn.mean(), rounds, seed)
+    return gain.mean(), low, high
+
+
 def intervals(labels: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
     """Return the 95% intervals of accuracy, macro F1 and each class's recall, (2 + k, 2)."""
 
@@ -96,45 +108,3 @@ def intervals(labels: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarr
 
     with np.errstate(invalid="ignore"):  # a class without images: 0 / 0
         return bootstrap(labels, probabilities.argmax(axis=1), figures).T
-
-
-def calibration(
-    labels: np.ndarray, probabilities: np.ndarray, bins: int = 15
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean confidence, accuracy (both NaN where a bin is empty) and count, (bins,) each.
-
-    The bins of confidence, the largest probability, are equally wide.
-    """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    which = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
-    count = np.bincount(which, minlength=bins)
-    with np.errstate(invalid="ignore"):  # an empty bin: 0 / 0
-        sure, correct = (np.bincount(which, x, bins) / count for x in (confidence, right))
-    return sure, correct, count
-
-
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error, 0..1 (Naeini et al. 2015; Guo et al. 2017).
-
-    It is the mean gap between confidence and accuracy, each bin weighted by its images.
-    """
-    sure, correct, count = calibration(labels, probabilities, bins)
-    return float(np.nansum(count * np.abs(sure - correct)) / len(labels))
-
-
-def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the T, 0.05 to 20, for which softmax(log(p) / T) has the least log loss.
-
-    Above 1, the network was too sure of itself (Guo et al. 2017). The right answers stay the
-    same. Fit it on validation data, never on the test set.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    # A float32 softmax can be exactly 0, whose logarithm no T could mend.
-    logits = np.log(np.maximum(probabilities, 1e-37), dtype=float)
-
-    def log_loss(log_t: float) -> float:
-        return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean()
-
-    return float(np.exp(minimize_scalar(log_loss, bounds=np.log([0.05, 20]), method="bounded").x))

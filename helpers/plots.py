@@ -210,29 +210,6 @@ def per_class(
     return ax
 
 
-def reliability(
-    confidence: Array, accuracy: Array, count: Array, title: str = "", ax: Axes | None = None
-) -> Axes:
-    """Draw accuracy against confidence, (bins,) each, a dot as large as its bin has images.
-
-    The thin lines to the diagonal are the gaps of which the expected calibration error (ECE) is
-    the mean, each weighted by the images of its bin.
-    """
-    ax, full = ax or new_ax(5, 4.6), count > 0
-    x, y, weight = confidence[full], accuracy[full], count[full] / count.sum()
-    ax.plot([0, 1], [0, 1], linestyle="--", color=GREY, linewidth=1)
-    ax.text(0.03, 0.06, "as sure as right", rotation=45, fontsize=8, color=GREY)
-    ax.vlines(x, x, y, color=SERIES[0], linewidth=1, alpha=0.7)
-    look = {"color": SERIES[0], "edgecolor": "white", "alpha": 0.8, "zorder": 3, "clip_on": False}
-    ax.scatter(x, y, 15 + 500 * weight, **look)
-    ax.text(0.03, 0.94, f"ECE {weight @ np.abs(x - y):.1%}", color=INK)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", aspect="equal")
-    ax.set_title(as_it_is(title))
-    return ax
-
-
 def probabilities(p: Array, classes: Names, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw one bar per class with its percentage, the highest in bold; `p` is (k,), 0 to 1."""
     ax = ax or new_ax(6, max(3, 0.3 * len(classes)))

@@ -226,10 +226,41 @@ def test_every_step_adds_its_change_to_the_one_above() -> None:
     assert made["no class weights"].augment == "affine"
 
 
+def test_the_whole_recipe_less_one_change_differs_in_that_change_alone() -> None:
+    from dataclasses import asdict
+
+    from steps import STEPS, WHOLE, row, without
+
+    from training.recipe import LESSON
+
+    made = without(40)
+    whole = asdict(made.pop(WHOLE))
+    assert (whole["mixup"], whole["teacher"], whole["average"]) == (0.2, 0.5, 0.998)
+    changes = {f"without: {name}": change for name, change, base in STEPS if not base}
+    changes.pop("without: the lesson's network")
+    changes["without: residual blocks"] = {"network": "lesson", "small": 0}
+    for label, change in changes.items():
+        less = asdict(made.pop(label))
+        assert {key for key in less if less[key] != whole[key]} == set(change), label
+        assert all(less[key] == getattr(LESSON, key) for key in change)
+    assert list(made) == ["without: class weights"]
+
+    def run(seed: int, accuracy: float) -> dict:
+        figures = ("macro_f1", "recall_of_the_rarest", "processor_seconds")
+        return {"seed": seed, "accuracy": accuracy} | dict.fromkeys(figures, 0.5)
+
+    full, less = [run(1, 0.6), run(2, 0.7)], [run(2, 0.66), run(1, 0.58), run(3, 0.1)]
+    found = row("without: mixup", LESSON, less, full)["accuracy_lost"]
+    assert found == {"median": 0.03, "lowest": 0.02, "highest": 0.04}, "the same seeds, in pairs"
+    assert "accuracy_lost" not in row("mixup", LESSON, less)
+
+
 def test_transfer_scores_every_way(result: Result) -> None:
     found = result("transfer")[0]
     assert found["budget"]["weights"] == "random"
-    frozen, tuned, own = found["rows"]
+    pixels, frozen, tuned, own = found["rows"]
+    assert pixels["parameters"] == (48 * 48 + 1) * 7 and pixels["epochs"] == 0
+    assert frozen["ms_per_face"] == tuned["ms_per_face"], "one architecture is timed once"
     assert own["epochs"] == 2 and frozen["epochs"] == 0 < tuned["epochs"]
     assert frozen["parameters"] == tuned["parameters"] < own["parameters"]
     for row in found["rows"]:
@@ -255,6 +286,25 @@ def test_only_the_last_blocks_learn_and_no_normalisation() -> None:
     assert {path.split("/")[0] for path in changed} <= named
     first = round(0.75 * count)
     assert not named & {layer.name for layer in model.layers[:first]}
+
+
+def test_the_control_with_random_weights_is_no_constant() -> None:
+    """Its features are tiny, about 1e-12; a last layer learns from them all the same."""
+    from transfer import with_head
+
+    from fetch.toy_faces import draw_faces
+    from helpers.data import Split
+    from helpers.evaluation import predict
+    from helpers.networks import pretrained
+
+    labels = np.arange(56) % 7
+    toys = Split(draw_faces(labels), labels, np.full(56, "drawn"))
+    base = pretrained(32)
+    assert predict(base, toys.images).std() < 1e-6, "as small as the control's"
+    model, _ = with_head(base, toys, 7, epochs=60)
+    answers = predict(model, toys.images).argmax(axis=1)
+    assert len(np.unique(answers)) == 7
+    assert np.mean(answers == labels) > 0.5  # of what it has learnt from
 
 
 def test_own_epochs_are_those_that_were_timed() -> None:

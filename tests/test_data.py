@@ -1,5 +1,6 @@
 """Copies among images, honest ways to split them, and FER-2013 itself."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,38 @@ def test_duplicate_groups_and_copies():
     others = np.stack([noise(3), noise(9)])
     assert data.copies_of(images, others).tolist() == [False, False, False, True, False, False]
     assert data.copies_of(images[:0], others).shape == (0,)
+
+
+def darker_and_shifted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same picture with less contrast, and a little noise."""
+    return np.clip(image * 0.6 + 20 + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8)
+
+
+def test_near_copies_are_those_that_correlate():
+    rng = np.random.default_rng(1)
+    smooth = np.stack(
+        [ImageOps.fit(Image.fromarray(noise(k, (6, 6))), (48, 48)) for k in range(90)]
+    )
+    images = np.concatenate([smooth, [np.full((48, 48), 7, np.uint8)] * 2])  # and two blank ones
+    others = np.stack([darker_and_shifted(image, rng) for image in images[:40:2]])
+    matrix = np.corrcoef(images[:90].reshape(90, -1), others.reshape(20, -1))[:90, 90:]
+    i, j = data.near_pairs(images, others)
+    assert np.array_equal(np.stack([i, j]), np.nonzero(matrix > 0.95))
+    assert data.near_copies(images, others)[:40].tolist() == [True, False] * 20
+    assert not data.near_copies(images, others)[90:].any(), "a blank picture correlates with none"
+    both = np.concatenate([images, others])
+    one, other = data.near_pairs(both)
+    assert (one < other).all() and len(one) == len(i)
+    nothing = np.zeros((0, 48, 48), np.uint8)
+    assert data.near_copies(nothing, images).shape == (0,)
+    assert not data.near_copies(images, nothing).any()
+
+
+def test_the_quick_bound_never_misses_a_near_copy(fer):
+    """Products of 37 numbers are never below the correlations that they stand for."""
+    flat = data._standardised(fer.train.images[:1500])
+    short = data._bounds(flat)
+    assert (short @ short.T >= flat @ flat.T - 1e-5).all()
 
 
 def test_halves_follow_the_file_names():
@@ -71,6 +104,17 @@ def test_a_split_by_subject_keeps_each_person_and_each_copy_on_one_side():
     assert 8 <= len(aside) <= 16 and set(aside.labels.tolist()) == {0, 1}
     loose = make_split([0] * 10, None, [f"c/{k}.png" for k in range(10)])  # nobody is named
     assert len(data.grouped_split(loose, 0.2, by_subject=True)[1]) == 2
+
+
+@pytest.mark.parametrize("by_subject", [False, True])
+def test_a_grouped_split_keeps_near_copies_together(by_subject):
+    rng = np.random.default_rng(2)
+    images = np.stack([noise(index // 2) for index in range(200)])  # pairs
+    images[1::2] = [darker_and_shifted(image, rng) for image in images[1::2]]
+    large, small = data.grouped_split(make_split([0, 0, 1, 1] * 50, images), by_subject=by_subject)
+    assert not data.copies_of(images[1::2], images[::2]).any()
+    assert not data.near_copies(small.images, large.images).any()
+    assert 16 <= len(small) <= 24
 
 
 def test_learning_takes_the_validation_folder_where_there_is_one():
@@ -127,11 +171,22 @@ def test_facts_about_the_duplicates_of_fer(fer):
     copies = {k: data.copies_of(h.images, fer.train.images).sum() for k, h in halves.items()}
     assert copies == {"public": 280, "private": 288}
     assert data.copies_of(halves["private"].images, halves["public"].images).sum() == 44
+    exact, near = (f(fer.test.images, fer.train.images) for f in (data.copies_of, data.near_copies))
+    assert ((near & ~exact).sum(), (exact & ~near).sum()) == (197, 1)  # a black one is not near
+
+
+def test_the_cut_of_the_shipped_networks_stays_as_it_was(fer):
+    """They were trained and scored with it, near copies and all."""
+    learn, kept = data.clean_split(fer.train)
+    assert (len(learn), len(kept)) == (24689, 2744)
+    digest = hashlib.sha256("".join([*learn.files, *kept.files]).encode()).hexdigest()
+    assert digest[:16] == "ac738ee7787407e8"
 
 
 def test_a_grouped_split_of_fer(fer):
     train, validation = data.grouped_split(fer.train)
     assert not data.copies_of(validation.images, train.images).any()
+    assert not data.near_copies(validation.images, train.images).any()
     wanted = 0.1 * np.bincount(fer.train.labels)
     assert np.abs(np.bincount(validation.labels) - wanted).max() < 12
 

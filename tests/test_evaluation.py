@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from lessons import run
 from matplotlib import pyplot as plt
+from matplotlib.collections import PathCollection
 from sklearn import metrics
 
 from helpers import TutorialError, evaluation
 from helpers.networks import build_residual
+from tools import calibration
 from training import features
 
 CLASSES = ("cat", "dog", "owl")
@@ -204,12 +206,12 @@ def test_intervals_are_the_bootstrap_of_scikit_learn_s_figures():
 def test_calibration_against_a_sum_by_hand():
     p = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.55, 0.45]])
     labels = np.array([0, 1, 1, 0])
-    confidence, right, count = evaluation.calibration(labels, p, bins=5)
+    confidence, right, count = calibration.calibration(labels, p, bins=5)
     # (0.4, 0.6]: .55 right.  (0.6, 0.8]: .8 wrong, .7 right.  (0.8, 1]: .9 right.
     assert count.tolist() == [0, 0, 1, 2, 1]
     np.testing.assert_allclose(confidence, [np.nan, np.nan, 0.55, 0.75, 0.9])
     np.testing.assert_allclose(right, [np.nan, np.nan, 1, 0.5, 1])
-    error = evaluation.calibration_error(labels, p, bins=5)
+    error = calibration.calibration_error(labels, p, bins=5)
     assert error == pytest.approx((0.45 + 2 * 0.25 + 0.1) / 4)
 
 
@@ -217,9 +219,21 @@ def test_calibration_error_of_an_honest_and_of_a_boastful_network():
     rng = np.random.default_rng(3)
     top = rng.uniform(0.5, 1, 20_000)
     labels = (rng.random(20_000) > top).astype(int)
-    assert evaluation.calibration_error(labels, np.stack([top, 1 - top], axis=1)) < 0.02
-    boastful = evaluation.calibration_error(labels, one_hot(np.zeros(20_000, int), 2))
+    assert calibration.calibration_error(labels, np.stack([top, 1 - top], axis=1)) < 0.02
+    boastful = calibration.calibration_error(labels, one_hot(np.zeros(20_000, int), 2))
     assert boastful == pytest.approx(np.mean(labels), abs=1e-9)
+
+
+def test_reliability_dots_are_the_bins_that_hold_something():
+    confidence, accuracy = np.array([np.nan, 0.5, 0.9]), np.array([np.nan, 0.7, 0.8])
+    ax = calibration.reliability(confidence, accuracy, np.array([0, 1, 3]))
+    (dots,) = (c for c in ax.collections if isinstance(c, PathCollection))
+    np.testing.assert_allclose(dots.get_offsets(), [[0.5, 0.7], [0.9, 0.8]])
+    assert np.argmax(dots.get_sizes()) == 1
+    assert "ECE 12.5%" in [
+        text.get_text() for text in ax.texts
+    ]  # a quarter of 0.2 and three quarters of 0.1
+    assert [list(line.get_xdata()) for line in ax.lines] == [[0, 1]]  # the diagonal
 
 
 @pytest.mark.parametrize("true", [0.6, 1.0, 2.5])
@@ -227,50 +241,70 @@ def test_temperature_recovers_the_one_that_made_the_labels(true):
     rng = np.random.default_rng(7)
     logits = rng.normal(0, 3, (20_000, 5))
     labels = (soft(logits / true).cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
-    got = evaluation.temperature(labels, soft(logits).astype(np.float32))
+    got = calibration.temperature(labels, soft(logits).astype(np.float32))
     assert got == pytest.approx(true, rel=0.05)
 
 
 def test_temperature_survives_probabilities_of_zero():
     p = one_hot([0, 1, 2, 0])
-    got = evaluation.temperature(np.array([0, 1, 2, 1]), p)  # sure, and once wrong
+    got = calibration.temperature(np.array([0, 1, 2, 1]), p)  # sure, and once wrong
     assert np.isfinite(got) and got > 5
 
 
-def test_lesson_5_builds_the_same_by_hand(capsys):
+def test_lesson_5_builds_the_same_by_hand():
     rng = np.random.default_rng(4)
     labels, p = rng.integers(0, 3, 400), soft(rng.normal(0, 2, (400, 3))).astype(np.float32)
-    split = SimpleNamespace(labels=labels, images=None)
+    answers, other = p.argmax(axis=1), rng.integers(0, 3, 400)
+    split = SimpleNamespace(labels=labels, images=np.zeros((400, 2, 2)))
     built = run(
         "evaluate",
-        *("def bootstrap(", "intervals = bootstrap(", "def calibration(", "def temperature("),
-        data=SimpleNamespace(classes=CLASSES, name="noise", train=split),
+        *("def bootstrap(", "def recalls(", "def paired_difference("),
+        *("def calibration(", "def temperature("),
+        data=SimpleNamespace(classes=CLASSES, name="noise"),
         test=split,
-        predicted=p.argmax(axis=1),
+        validation=split,
+        predicted=answers,
         probabilities=p,
+        once=p,
         every=np.arange(3),
         accuracy=1.0,
         BOOTSTRAP_ROUNDS=50,
-        grouped_split=lambda *given, **options: (None, split),
-        predict=lambda *given: p,
-        network=None,
-        model_file=SimpleNamespace(origin="yours", info={}),
     )
     plt.close("all")
-    assert capsys.readouterr().out.count("the helper agrees: True\n") == 3
-    by_hand, helper = (
-        (
-            bootstrap(labels, p.argmax(axis=1), recalls, 50),
-            np.array(calibration(labels, p)),
-            temperature(labels, p),
-        )
-        for bootstrap, calibration, temperature in (
-            map(built.get, ("bootstrap", "calibration", "temperature")),
-            (evaluation.bootstrap, evaluation.calibration, evaluation.temperature),
-        )
-    )
-    for mine, theirs in zip(by_hand, helper, strict=True):
-        np.testing.assert_allclose(mine, theirs)
+    pairs = [
+        (built["bootstrap"], evaluation.bootstrap, (labels, answers, recalls, 50)),
+        (built["paired_difference"], evaluation.paired_difference, (labels, answers, other, 50)),
+        (built["calibration"], calibration.calibration, (labels, p)),
+        (built["calibration_error"], calibration.calibration_error, (labels, p)),
+        (built["temperature"], calibration.temperature, (labels, p)),
+    ]
+    for by_hand, ours, given in pairs:
+        np.testing.assert_allclose(by_hand(*given), ours(*given))
+    np.testing.assert_allclose(built["recalls"](labels, answers), recalls(labels, answers))
+
+
+def test_a_paired_difference_is_decided_where_single_intervals_overlap():
+    """What both networks share, easy and hard faces, widens their intervals and not its own."""
+    labels = np.zeros(1000, int)
+    one = (np.arange(1000) >= 600).astype(int)  # 60% right
+    other = (np.arange(1000) >= 620).astype(int)  # the same ones, and 20 more
+    low, high = (evaluation.bootstrap(labels, said, accuracy) for said in (one, other))
+    assert high[0] < low[1], "they overlap"
+    gain, least, most = evaluation.paired_difference(labels, one, other)
+    assert gain == pytest.approx(0.02)
+    spread = 1.96 * np.sqrt(0.02 * 0.98 / 1000)
+    assert (least, most) == pytest.approx((0.02 - spread, 0.02 + spread), abs=0.002)
+    assert evaluation.paired_difference(labels, other, one)[0] == pytest.approx(-0.02)
+    assert evaluation.paired_difference(labels, one, one) == (0, 0, 0)
+
+
+def test_a_paired_difference_of_equals_covers_zero_about_95_times_in_100():
+    rng, covered = np.random.default_rng(6), 0
+    for seed in range(200):
+        one, other = (rng.random((2, 200)) > 0.7).astype(int)
+        _, low, high = evaluation.paired_difference(np.zeros(200, int), one, other, 300, seed)
+        covered += low <= 0 <= high
+    assert 180 <= covered <= 198
 
 
 def test_features_are_kept_part_by_part(tmp_path, monkeypatch):

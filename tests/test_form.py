@@ -93,7 +93,8 @@ def form(path: Path) -> Form:
         promises=bullets(prose(path)[0]),
         recap=bullets(closing(path)),
         code_cells=len(code),
-        words=sum(len(text.split()) for text in prose(path)) / len(code),
+        # Questions with an answer to unfold are no text that leads up to a cell.
+        words=sum(len(text.split()) for text in prose(path) if "<details" not in text) / len(code),
         lines=median(lines),
         longest=max(lines),
         in_a_row=max(map(len, kinds.split("m"))),

@@ -253,10 +253,25 @@ def test_lesson_8_s_residual_network_is_the_helper_s(some):
 def test_lesson_8_s_learning_rates_are_the_helper_s():
     drawn = run("go_further", "rate = WarmUpHoldDecay(", SEED=1)
     rates = [float(drawn["rate"](step)) for step in drawn["when"]]
-    np.testing.assert_allclose(drawn["by_hand"], rates, rtol=1e-5)
+    np.testing.assert_allclose(drawn["rates"], rates, rtol=1e-5)
 
 
 def test_lesson_8_s_mixup_is_the_helper_s():
     shown = run("go_further", "mixup(toys")
-    np.testing.assert_allclose(shown["by_hand"], shown["mixed"], atol=1e-6)
-    assert 0.5 <= shown["part"].min() < shown["part"].max() < 1
+    np.testing.assert_allclose(shown["blend"], shown["mixed"], atol=1e-6)
+    assert 0.5 <= shown["first"].min() < shown["first"].max() < 1
+
+
+def test_lesson_9_s_last_layer_learns_from_features_of_any_size(rng):
+    """Those of a network with random weights are about 1e-12; they must not count as zeros."""
+    labels = rng.integers(0, 3, 3000)
+    features = rng.normal(5, 1, (3000, 20)).astype(np.float32)
+    features[np.arange(3000), labels] += 3
+    features[:, 19] = 7  # one that never changes
+    train_head = defined("transfer_learning", "train_head", classes=tuple("abc"))
+    usual, tiny = (
+        train_head(seen, labels).predict_on_batch(seen)
+        for seen in (features, features * np.float32(2.0**-40))
+    )
+    assert np.mean(usual.argmax(axis=1) == labels) > 0.8
+    np.testing.assert_allclose(tiny, usual, atol=0.05)

@@ -13,7 +13,7 @@ from conftest import ROOT
 from lessons import defined
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -67,7 +67,6 @@ CALLS = {
     "learning_curves": (CURVE,),
     "confusion_matrix": (np.eye(3, dtype=int), CLASSES),
     "per_class": ({"recall": np.array([0.1, 0.7, 0.2])}, CLASSES),
-    "reliability": (np.array([0.5, 0.9]), np.array([0.4, 0.9]), np.array([3, 4])),
     "probabilities": (np.array([0.1, 0.7, 0.2]), CLASSES),
 }
 
@@ -336,16 +335,6 @@ def test_per_class_series_differ_in_marker_and_place(ax):
     assert one.get_marker() != two.get_marker()
     assert (one.get_ydata() < two.get_ydata()).all()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
-
-
-def test_reliability_dots_are_the_bins_that_hold_something(ax):
-    confidence, accuracy = np.array([np.nan, 0.5, 0.9]), np.array([np.nan, 0.7, 0.8])
-    plots.reliability(confidence, accuracy, np.array([0, 1, 3]), ax=ax)
-    (dots,) = (c for c in ax.collections if isinstance(c, PathCollection))
-    np.testing.assert_allclose(dots.get_offsets(), [[0.5, 0.7], [0.9, 0.8]])
-    assert np.argmax(dots.get_sizes()) == 1
-    assert "ECE 12.5%" in texts(ax)  # a quarter of 0.2 and three quarters of 0.1
-    assert [list(line.get_xdata()) for line in ax.lines] == [[0, 1]]  # the diagonal
 
 
 def test_probabilities_are_bars_with_the_highest_in_bold(ax):

@@ -18,6 +18,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
+import calibration
 from score_shipped import file_hash, read_metrics
 
 from fetch.toy_faces import draw_faces
@@ -77,7 +78,7 @@ def reliability(metrics: dict) -> plt.Figure:
         weights = found["count"] / found["count"].sum()
         sure, right = (np.nansum(weights * found[k]) for k in ("confidence", "accuracy"))
         title = f"{name}: {sure:.0%} sure, {right:.0%} right"
-        plots.reliability(**found, title=title, ax=ax)
+        calibration.reliability(**found, title=title, ax=ax)
     return figure
 
 

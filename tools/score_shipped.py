@@ -23,6 +23,8 @@ from sklearn.metrics import confusion_matrix
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requirements.txt
 
+import calibration
+
 from fetch.loading import load, load_dataset
 from fetch.votes import count_votes, vote_shares
 from helpers import MODELS, TutorialError, evaluation, replacing
@@ -64,8 +66,8 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, classes, temperature:
     for row, span in zip(result["per_class"].values(), spans[2:], strict=True):
         row["recall_interval"] = span
     result["expected_calibration_error"] = {
-        "before": evaluation.calibration_error(labels, probabilities),
-        "after": evaluation.calibration_error(labels, soften(probabilities, temperature)),
+        "before": calibration.calibration_error(labels, probabilities),
+        "after": calibration.calibration_error(labels, soften(probabilities, temperature)),
     }
     return result
 
@@ -91,7 +93,7 @@ def find_temperature(model, info: dict, data: Dataset) -> dict:
             'they are others: write the "temperature" into the sidecar.'
         )
     return {
-        "value": evaluation.temperature(check.labels, given),
+        "value": calibration.temperature(check.labels, given),
         "from": f"{len(check):,} training images kept aside",
         "accuracy_there": accuracy,
     }
@@ -122,7 +124,7 @@ def by_vote(part: Split, data: Dataset, probabilities: np.ndarray) -> dict | Non
 
 def bins(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """Return the bins of the reliability diagram as plain lists; None where one is empty."""
-    found = evaluation.calibration(labels, probabilities)
+    found = calibration.calibration(labels, probabilities)
     return {
         name: [None if np.isnan(x) else x for x in values.tolist()]
         for name, values in zip(("confidence", "accuracy", "count"), found, strict=True)
