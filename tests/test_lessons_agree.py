@@ -150,3 +150,15 @@ def test_lesson_8_s_mixup_is_the_helper_s():
     shown = run("go_further", "mixup(toys")
     np.testing.assert_allclose(shown["by_hand"], shown["mixed"], atol=1e-6)
     assert 0.5 <= shown["part"].min() < shown["part"].max() < 1
+
+
+def test_lesson_2_s_four_layers_draw_numbers_of_their_own():
+    """Their angles, zooms and shifts have nothing to do with each other."""
+    layers = defined("preview_augmentation", "augmentation")(15, 0.15, 0.1, True, seed=42).layers
+    images = np.zeros((1000, 48, 48, 1), np.float32)
+    drawn = [layer.get_random_transformation(images) for layer in layers]
+    kinds = ("flips", "angle", "height_zoom", "translations")
+    numbers = [np.asarray(d[k]).reshape(1000, -1).T for d, k in zip(drawn, kinds, strict=True)]
+    found = np.corrcoef(np.concatenate(numbers).astype(float))
+    assert found.shape == (5, 5)
+    assert np.abs(found - np.eye(5)).max() < 0.15
