@@ -45,13 +45,16 @@ def write_folders(images: Split, folder: Path) -> None:
 
 
 def keras_layers(images: Split) -> tf.data.Dataset:
-    """Return batches that four of Keras's layers have augmented."""
+    """Return batches that four of Keras's layers have augmented, each with a seed of its own.
+
+    With one seed for all, angle, zoom and shift of an image would rise and fall together.
+    """
     augment = keras.Sequential(
         [
             keras.layers.RandomFlip("horizontal", seed=SEED),
-            keras.layers.RandomRotation(15 / 360, seed=SEED),
-            keras.layers.RandomZoom(0.15, 0.15, seed=SEED),
-            keras.layers.RandomTranslation(0.1, 0.1, seed=SEED),
+            keras.layers.RandomRotation(15 / 360, seed=SEED + 1),
+            keras.layers.RandomZoom(0.15, 0.15, seed=SEED + 2),
+            keras.layers.RandomTranslation(0.1, 0.1, seed=SEED + 3),
         ]
     )
     found = tf.data.Dataset.from_tensor_slices((images.images[..., None], images.labels))

@@ -32,7 +32,8 @@ def load(
     """
     layout = (path if isinstance(path, Source) else locate(path)).layout
     splits = {(split or bare_as): folders for split, folders in layout.splits.items()}
-    names = tuple(sorted(splits.get("train") or next(iter(splits.values()))))
+    folders = splits.get("train") or next(iter(splits.values()))
+    names = tuple(sorted(folders))
     if bare_as == "train" and "train" not in splits:
         raise TutorialError(
             f"There are images in {', '.join(splits)}/, but none in train/ to learn from."
@@ -46,16 +47,10 @@ def load(
     given = [parts[split] for split in ("train", "test", "validation") if split in parts]
     mark = fingerprint(names, *given)
     kind, verdict = judge(names, *given[:2], layout.is_toy, mark)
-    return Dataset(
-        name=NAMES[kind],
-        kind=kind,
-        classes=names,
-        **parts,
-        problems=tuple(problems),
-        verdict=verdict,
-        fingerprint=mark,
-        notes=tuple(filter(None, notes)),
-    )
+    about = {"problems": tuple(problems), "verdict": verdict, "fingerprint": mark}
+    path, file = next(iter(folders[names[0]].items()))
+    about |= {"notes": tuple(filter(None, notes)), "folder": str(path.parents[file.count("/")])}
+    return Dataset(NAMES[kind], kind, names, **parts, **about)
 
 
 def report(data: Dataset) -> list[str]:

@@ -46,6 +46,7 @@ class Dataset:
     fingerprint: str  # 16 hexadecimal digits; the same images and labels give the same
     validation: Split | None = None  # where a folder was made for it
     notes: tuple[str, ...] = ()  # at most five sentences: what was taken, and what left aside
+    folder: str = ""  # where the class folders of the training images lie
 
 
 def _digests(images: np.ndarray) -> list[bytes]:

@@ -6,15 +6,19 @@ see. Names are shown as they are, a dollar sign included.
 """
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 import matplotlib as mpl
 import numpy as np
+from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from helpers import class_colours
 
@@ -22,7 +26,6 @@ Array, Names = np.ndarray, Sequence[str]
 INK, GREY, PALE = "#222222", "#767676", "#E3E6EA"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#222222", "#E69F00")
 MARKERS = "os^Dv*"
-HATCHES = ("", "////", "....")
 NUMBERS = 25  # classes: a confusion matrix of more has no room for its numbers
 # The first that is installed and has the letter: the others are for Chinese, emoji and so on.
 FONTS = ("Arial", "DejaVu Sans", "Microsoft YaHei", "Hiragino Sans", "Noto Sans CJK JP")
@@ -30,15 +33,36 @@ FONTS += ("Malgun Gothic", "Nirmala UI", "Arial Unicode MS", "Segoe UI Emoji", "
 
 
 def style() -> None:
-    """Set the look of all figures; call it once, before the first."""
+    """Set fonts and colours of all figures, and give them alternative text in a notebook."""
     plt.style.use(Path(__file__).with_name("plots.mplstyle"))
     installed = {font.name for font in font_manager.fontManager.ttflist}
     mpl.rc("font", family=[name for name in FONTS if name in installed])
+    if shell := get_ipython():
+        shell.config.InlineBackend.figure_formats = set()  # not a second time, as PNG
+        shell.display_formatter.formatters["text/html"].for_type(FigureBase, as_html)
+
+
+def as_html(figure: Figure) -> str | None:
+    """Return a figure as an HTML image, since JupyterLab gives no other one alternative text."""
+    png = print_figure(figure, base64=True)  # None if there is nothing in it
+    return png and f'<img alt="{escape(in_words(figure))}" src="data:image/png;base64,{png}">'
+
+
+def in_words(figure: Figure) -> str:
+    """Return what is written in a figure: label, titles, axes, names, numbers at bars and dots."""
+    said = [figure.get_label(), figure.get_suptitle()]
+    for ax in figure.axes:
+        said += [*map(ax.get_title, ("left", "center", "right")), ax.get_xlabel(), ax.get_ylabel()]
+        ids = [t for t in ax.get_xticklabels() + ax.get_yticklabels() if t.get_text()[:1].isalpha()]
+        legend = ax.get_legend().get_texts() if ax.get_legend() else []
+        said.append(", ".join(t.get_text() for t in [*ids, *legend, *ax.texts]))
+    text = ". ".join(part.replace(r"\$", "$").strip(" .") for part in said if part)
+    return shorten(text or "A figure without words", 600, placeholder=" …")
 
 
 def new_ax(width: float, height: float) -> Axes:
     """Return the ax of a new figure, so many inches wide and high."""
-    return plt.subplots(figsize=(width, height))[1]
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def as_it_is(name: str) -> str:
@@ -84,30 +108,6 @@ def image_grid(
     return ax
 
 
-def class_balance(
-    parts: Mapping[str, Array], classes: Names, title: str = "", ax: Axes | None = None
-) -> Axes:
-    """Draw how many images each class has in each part (its labels), and their share of it."""
-    ax = ax or new_ax(9, max(4, 0.4 * len(classes)))
-    height, handles = 0.84 / len(parts), []
-    for row, (name, labels) in enumerate(parts.items()):
-        counts = np.bincount(labels, minlength=len(classes))
-        y = np.arange(len(classes)) + (row - (len(parts) - 1) / 2) * height
-        look = {"alpha": 0.6 if row else 1, "hatch": HATCHES[row % 3], "edgecolor": "white"}
-        bars = ax.barh(y, counts, 0.9 * height, color=class_colours(classes), **look)
-        texts = [f"{count:,}  ({count / max(counts.sum(), 1):.1%})" for count in counts]
-        ax.bar_label(bars, texts, padding=4, fontsize=8, color=INK)
-        label = f"{as_it_is(name)}: {counts.sum():,} images"
-        handles.append(Patch(facecolor=GREY, label=label, **look))
-    ax.legend(handles=handles, loc="best")
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    ax.set_yticks(range(len(classes)), map(as_it_is, classes))
-    ax.invert_yaxis()
-    ax.margins(x=0.2)
-    ax.set(xlabel="images (share of their part)", title=as_it_is(title))
-    return ax
-
-
 def learning_curves(
     log: Mapping[str, Sequence[float]],
     metric: str = "loss",
@@ -135,7 +135,7 @@ def learning_curves(
     if title:
         ax.set_title(as_it_is(title))
     if metric.endswith("accuracy"):
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
     _mark_events(ax, events, low=metric.endswith("accuracy"))
     ax.legend(loc="best")
     return ax

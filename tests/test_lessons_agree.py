@@ -207,7 +207,7 @@ def test_lesson_6_s_cut_is_the_helper_s(rng):
 
 
 @pytest.mark.parametrize("average", [True, False])
-def test_lesson_7_s_class_map_follows_the_gradient_of_the_network(rng, average):
+def test_lesson_7_s_class_map_follows_the_gradient_of_the_score_before_softmax(rng, average):
     class_map = defined("ask_why", "class_map")
     keras.utils.set_random_seed(1)
     inputs = keras.Input((12, 12, 1))
@@ -220,15 +220,14 @@ def test_lesson_7_s_class_map_follows_the_gradient_of_the_network(rng, average):
     features = keras.Model(inputs, maps)(crop[None, ..., None] / np.float32(255)).numpy()[0]
     weights, bias = (value.astype(float) for value in model.layers[-1].get_weights())
 
-    def probability(features: np.ndarray) -> float:
-        logits = features.ravel() @ weights + bias
-        return np.exp(logits[2]) / np.exp(logits).sum()
+    def logit(features: np.ndarray) -> float:
+        return features.ravel() @ weights[:, 2] + bias[2]
 
     gradient = np.zeros(features.shape)
     for place in np.ndindex(features.shape):
         step = np.zeros(features.shape)
-        step[place] = 1e-4
-        gradient[place] = (probability(features + step) - probability(features - step)) / 2e-4
+        step[place] = 1e-2
+        gradient[place] = (logit(features + step) - logit(features - step)) / 2e-2
     if average:
         gradient = gradient.mean(axis=(0, 1), keepdims=True)
     expected = np.maximum((features * gradient).sum(axis=-1), 0)
@@ -275,3 +274,15 @@ def test_lesson_9_s_last_layer_learns_from_features_of_any_size(rng):
     )
     assert np.mean(usual.argmax(axis=1) == labels) > 0.8
     np.testing.assert_allclose(tiny, usual, atol=0.05)
+
+
+def test_lesson_2_s_four_layers_draw_numbers_of_their_own():
+    """Their angles, zooms and shifts have nothing to do with each other."""
+    layers = defined("preview_augmentation", "augmentation")(15, 0.15, 0.1, True, seed=42).layers
+    images = np.zeros((1000, 48, 48, 1), np.float32)
+    drawn = [layer.get_random_transformation(images) for layer in layers]
+    kinds = ("flips", "angle", "height_zoom", "translations")
+    numbers = [np.asarray(d[k]).reshape(1000, -1).T for d, k in zip(drawn, kinds, strict=True)]
+    found = np.corrcoef(np.concatenate(numbers).astype(float))
+    assert found.shape == (5, 5)
+    assert np.abs(found - np.eye(5)).max() < 0.15

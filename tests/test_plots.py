@@ -1,10 +1,10 @@
 """What the figures show: the artists that were drawn, not merely that something was."""
 
+import io
 import re
 import subprocess
 import sys
 from collections import Counter
-from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -63,7 +63,6 @@ def test_every_class_has_a_colour_of_its_own():
 CURVE = {"loss": [1.0], "val_loss": [2.0]}
 CALLS = {
     "image_grid": (np.zeros((1, 8, 8), np.uint8),),
-    "class_balance": ({"train": np.array([0, 1, 2])}, CLASSES),
     "learning_curves": (CURVE,),
     "confusion_matrix": (np.eye(3, dtype=int), CLASSES),
     "per_class": ({"recall": np.array([0.1, 0.7, 0.2])}, CLASSES),
@@ -73,7 +72,7 @@ CALLS = {
 
 def test_every_function_is_tried_here():
     public = {n for n, f in vars(plots).items() if getattr(f, "__module__", "") == plots.__name__}
-    tools = {"style", "new_ax", "as_it_is", "inches"}
+    tools = {"style", "as_html", "in_words", "new_ax", "as_it_is", "inches"}
     assert {name for name in public if not name.startswith("_")} == {*CALLS} | tools
 
 
@@ -96,7 +95,6 @@ NAMES = ["$x_1$", "$$", "100%", "[0]", "улыбка", "été", "笑", "😀"]
 def test_names_of_any_kind_are_shown_as_they_are(ax, monkeypatch, recwarn):
     one, counts = np.eye(len(NAMES))[0], np.eye(len(NAMES), dtype=int)
     for draw in (
-        lambda: plots.class_balance({"$y$": np.arange(len(NAMES))}, NAMES, ax=ax),
         lambda: plots.confusion_matrix(counts, NAMES, ax=ax),
         lambda: plots.per_class({"$y$": one, "z": one}, NAMES, ax=ax),
         lambda: plots.probabilities(one, NAMES, ax=ax),
@@ -148,10 +146,68 @@ def test_style_sets_the_look_once_for_all():
     with mpl.rc_context():
         plots.style()
         assert mpl.rcParams["axes.spines.top"] is False
-        assert mpl.rcParams["figure.constrained_layout.use"] is True
         first = dict(mpl.rcParams)
         plots.style()
         assert dict(mpl.rcParams) == first
+
+
+def test_style_leaves_the_layout_of_a_learner_s_figures_alone(recwarn):
+    with mpl.rc_context():
+        plots.style()
+        figure, ax = plt.subplots(1, 2)
+        figure.colorbar(ax[0].imshow(np.eye(2)))
+        plt.tight_layout()
+        plt.subplots_adjust(left=0.3)
+        figure.canvas.draw()
+        assert figure.subplotpars.left == 0.3
+        plt.close("all")
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("before", ["dark_background", "default"])
+def test_figures_are_dark_on_opaque_white_whatever_was_set_before(before):
+    with mpl.rc_context():
+        plt.style.use(before)
+        mpl.rcParams["savefig.transparent"] = True
+        plots.style()
+        ax = plots.probabilities(np.array([0.1, 0.7, 0.2]), CLASSES, title="Bars")
+        ax.plot([0, 1], label="a line")
+        ax.legend()
+        file = io.BytesIO()
+        ax.figure.savefig(file, format="png")
+        words = [*ax.texts, *ax.get_legend().get_texts(), *ax.get_yticklabels(), ax.xaxis.label]
+        words += [ax.title, ax._left_title]
+        assert {to_hex(word.get_color()) for word in words} <= {"#222222", "#262626"}
+        plt.close("all")
+    drawn = np.asarray(Image.open(file).convert("RGBA"))
+    assert (drawn[..., 3] == 255).all()
+    assert (drawn[[0, 0, -1, -1], [0, -1, 0, -1]] == 255).all()
+
+
+def test_the_words_of_a_figure_are_its_titles_axes_names_and_numbers(ax):
+    p = np.array([0.25, 0.7, 0.05])
+    plots.probabilities(p, CLASSES, title="This face looks $happy$", ax=ax)
+    assert plots.in_words(ax.figure) == (
+        "This face looks $happy$. angry, happy, owl, 25.0%, 70.0%, 5.0%"
+    )
+    ax.clear()
+    plots.learning_curves(log(6), "loss", title="Watch the gap", ax=ax)
+    ax.figure.set_label("Two lines that part")
+    assert plots.in_words(ax.figure) == (
+        "Two lines that part. Watch the gap. epoch. loss. training, validation"
+    )
+    assert plots.in_words(Figure()) == "A figure without words"
+
+
+def test_accuracies_are_labelled_with_what_they_are(ax):
+    plots.learning_curves({"accuracy": [0.32, 0.4]}, "accuracy", ax=ax)
+    ax.figure.canvas.draw()
+    low, high = ax.get_ylim()
+    ticks = zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+    inside = [(at, label.get_text()) for at, label in ticks if low <= at <= high]
+    assert len(inside) > 2
+    for at, label in inside:
+        assert float(label.rstrip("%")) == pytest.approx(100 * at)
 
 
 def test_image_grid_puts_every_picture_in_its_tile(ax):
@@ -190,22 +246,6 @@ def test_image_grid_captions_stand_under_their_tiles_and_apart(ax):
     ys = [text.get_position()[1] for text in ax.texts]
     assert xs[:7] == xs[7:] == sorted(xs[:7])
     assert 48 <= ys[0] < ys[7]
-
-
-def test_class_balance_bars_are_as_long_as_the_counts(ax):
-    parts = {"train": np.array([0, 0, 0, 1, 2]), "test": np.array([1, 1])}
-    plots.class_balance(parts, CLASSES, ax=ax)
-    train, test = ax.containers[:2]
-    assert [bar.get_width() for bar in train] == [3, 1, 1]
-    assert [bar.get_width() for bar in test] == [0, 2, 0]
-    assert texts(ax)[:3] == ["3  (60.0%)", "1  (20.0%)", "1  (20.0%)"]
-    assert texts(ax)[4] == "2  (100.0%)"
-    assert [label.get_text() for label in ax.get_yticklabels()] == list(CLASSES)
-    assert ax.yaxis_inverted()
-    legend = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert legend == ["train: 5 images", "test: 2 images"]
-    assert train[0].get_hatch() != test[0].get_hatch()  # not told apart by colour alone
-    assert [to_hex(bar.get_facecolor()).upper() for bar in train] == class_colours(CLASSES)
 
 
 def log(epochs):
@@ -359,9 +399,7 @@ def test_probabilities_on_axes_that_share_their_labels(ax):
 def test_lesson_6_draws_a_box_and_a_text_for_each_face(ax):
     found = np.array([(40, 30, 70, 80), (0, 2, 20, 22)])
     picture = Image.new("RGB", (120, 100), "grey")
-    detector = SimpleNamespace(look=lambda *given: found)
-    draw = defined("classify_with_widgets", "draw_boxes", detector=detector, picture=picture)
-    plt.close("all")
+    draw = defined("classify_with_widgets", "draw_boxes")
     draw(ax, picture, found, ["happy", "sad"])
     drawn = {(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in ax.patches}
     assert drawn == {(40, 30, 30, 50), (0, 2, 20, 20)}

@@ -18,6 +18,7 @@ from skimage.data import astronaut
 from fetch import loading
 from helpers import TutorialError
 from tools import save_outputs
+from tools.run_notebooks import execute
 from tools.save_outputs import LEFT_OUT, VIEW, WIDGET, clean, keep_reference_runs, set_aside
 from training import runs
 
@@ -34,9 +35,13 @@ def stream(text: str, name: str = "stdout"):
     return new_output("stream", name=name, text=text)
 
 
+ALT = "Bars of noise, one a class"
+
+
 def shown(**data):
     kinds = {name.replace("_", "/"): value for name, value in data.items()}
-    return new_output("display_data", data=kinds, metadata={"image/png": {"width": 5}})
+    about = {"image/png": {"width": 5, "alt": ALT}}
+    return new_output("display_data", data=kinds, metadata=about)
 
 
 def cleaned(outputs: list, *tags: str):
@@ -72,16 +77,18 @@ def test_a_picture_is_left_out_where_nobody_has_said_that_it_may_stay(picture) -
     assert left == stream(LEFT_OUT)
 
 
-def test_a_shareable_picture_stays_and_gets_smaller() -> None:
-    before = png(colours=2)
+def test_a_shareable_picture_stays_in_all_its_colours_and_gets_smaller() -> None:
+    rng, file = np.random.default_rng(0), io.BytesIO()
+    colours = rng.integers(0, 256, (100, 3), dtype=np.uint8)  # more than a palette of 64 has
+    chart = colours[np.arange(100)].repeat(8, axis=0)[:, None].repeat(200, axis=1)
+    Image.fromarray(chart).save(file, "PNG", compress_level=0)
+    before = base64.b64encode(file.getvalue()).decode()
     (left,) = cleaned([shown(image_png=before, text_plain="<Figure>")], "shareable")
     after = left.data["image/png"]
     assert len(after) < len(before)
     with Image.open(io.BytesIO(base64.b64decode(after))) as picture:
-        assert (picture.size, picture.mode) == ((64, 64), "P")
-        shades = np.unique(picture.convert("L"))
-    assert shades.tolist() == [0, 128]
-    assert left.metadata == {}
+        assert np.array_equal(np.asarray(picture.convert("RGB")), chart)
+    assert left.metadata == {"image/png": {"alt": ALT}}
 
 
 def test_a_photograph_becomes_a_jpeg_where_that_is_smaller() -> None:
@@ -90,8 +97,36 @@ def test_a_photograph_becomes_a_jpeg_where_that_is_smaller() -> None:
     before = base64.b64encode(file.getvalue()).decode()
     (left,) = cleaned([shown(image_png=before)], "shareable")
     assert set(left.data) == {"image/jpeg"}
+    assert left.metadata == {"image/jpeg": {"alt": ALT}}
     with Image.open(io.BytesIO(base64.b64decode(left.data["image/jpeg"]))) as picture:
-        assert np.abs(np.asarray(picture, float) - portrait).mean() < 5
+        assert np.abs(np.asarray(picture, float) - portrait).mean() < 4
+
+
+@pytest.mark.notebook
+def test_a_figure_is_shown_and_saved_with_its_words_as_alternative_text(tmp_path: Path) -> None:
+    path = tmp_path / "01_lesson.ipynb"
+    draw = "fig, ax = plt.subplots()\nax.barh(['happy', '<sad>'], [3, 1])\n"
+    style = "import matplotlib.pyplot as plt\nfrom helpers import plots\nplots.style()"
+    cells = [new_code_cell(style), new_code_cell(f"{draw}ax.set_title('Who is \"in\"?');")]
+    cells[1].metadata["tags"] = ["shareable"]
+    nbformat.write(new_notebook(cells=cells), path)
+    notebook = execute(path)
+    (live,) = notebook.cells[1].outputs
+    assert 'alt="Who is &quot;in&quot;?. happy, &lt;sad&gt;"' in live.data["text/html"]
+    assert "image/png" not in live.data, "the same picture twice"
+    (left,) = clean(notebook, path.name).cells[1].outputs
+    assert set(left.data) == {"image/png", "text/plain"}
+    assert left.metadata == {"image/png": {"alt": 'Who is "in"?. happy, <sad>'}}
+
+
+@pytest.mark.parametrize("kind", ["image_png", "text_html"])
+def test_a_picture_without_alternative_text_is_refused(kind: str) -> None:
+    picture = shown(image_png=png())
+    if kind == "text_html":
+        picture = shown(text_html=f'<img alt="Figure" src="data:image/png;base64,{png()}">')
+    picture.metadata = {}
+    with pytest.raises(TutorialError, match=r"01_lesson\.ipynb, cell .* no alternative text"):
+        cleaned([picture], "shareable")
 
 
 def test_only_kinds_that_every_reader_can_show_stay() -> None:

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,9 @@ WIDGET = "Here stands a widget. It needs a running Python: open this lesson in J
 VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = {"text/plain", "text/html", "image/png"}  # of an output; anything else is dropped
 MOST_BYTES = 400_000  # of a notebook
-# Lessons 5 and 6 take the best network there is. They are to show what a reader has by then, and
-# that is none of those that lessons 8 and 9 train.
-EARLY, LATER = ("05", "06", "07"), ("recipe-*", "transfer-*")
+# These take the best network there is. They are to show what a reader has by then, and that is none
+# of those that lessons 8 and 9 train.
+EARLY, LATER = ("01", "05", "06", "07"), ("recipe-*", "transfer-*")
 # Folders of this machine, in whatever form they are printed.
 MACHINE = re.compile(
     r"(?<![\w./])(?:/(?:home|Users|root|tmp|work|mnt|var|opt|srv|usr|Volumes)/|[A-Z]:\\)[^\s'\"<]*"
@@ -59,6 +60,7 @@ MACHINE = re.compile(
 PICTURE = re.compile(
     r"<\s*(?:img|svg|canvas|picture|video|object|embed|iframe|script)|data:\w+/|background", re.I
 )
+FIGURE = re.compile(r'<img alt="(?P<alt>[^"]*)" src="data:image/png;base64,(?P<png>[^"]+)">')
 PIXELS = re.compile(r"\[(?:\s*\d{1,3}\b[,\s]){7}")  # the beginning of a row of whole numbers
 
 
@@ -72,22 +74,39 @@ def pictured(data: Mapping) -> bool:
     return kinds or bool(PICTURE.search(str(data.get("text/html", ""))))
 
 
-def smaller(png: str) -> tuple[str, str]:
-    """Return the kind and the base64 of a picture in fewer bytes.
+def smaller(png: bytes) -> tuple[str, str]:
+    """Return the kind and the base64 of a picture in fewer bytes, in all its colours.
 
-    A chart is smallest with few colours, a photograph as JPEG.
+    A chart is smallest as PNG, a photograph as JPEG, where it loses nothing that is seen.
     """
     files = {"image/png": io.BytesIO(), "image/jpeg": io.BytesIO()}
-    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+    with Image.open(io.BytesIO(png)) as picture:
         picture = picture.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert("RGB")
-    few = picture.quantize(64, dither=Image.Dither.NONE)
-    few.save(files["image/png"], "PNG", optimize=True)
-    picture.save(files["image/jpeg"], "JPEG", quality=65, optimize=True)
+    picture.save(files["image/png"], "PNG", optimize=True)
+    picture.save(files["image/jpeg"], "JPEG", quality=80, subsampling=0, optimize=True)
     sizes = {kind: file.tell() for kind, file in files.items()}
     kind = "image/jpeg" if sizes["image/jpeg"] < 0.8 * sizes["image/png"] else "image/png"
     return kind, base64.b64encode(files[kind].getvalue()).decode()
+
+
+def with_small_picture(output: NotebookNode) -> NotebookNode:
+    """Return an output with its picture, if it has one, as an image with alternative text.
+
+    `plots.style()` lets JupyterLab show figures as HTML, since it knows no alternative text of an
+    image. GitHub may drop such HTML, so what is committed has the image, and the text in its
+    metadata, where nbconvert and our book look for it.
+    """
+    data, about = output.data, output.metadata.get("image/png", {})
+    if figure := FIGURE.fullmatch(data.get("text/html", "")):
+        del data["text/html"]
+        about, data["image/png"] = {"alt": unescape(figure["alt"])}, figure["png"]
+    output.metadata = {}
+    if "image/png" in data:
+        kind, data[kind] = smaller(base64.b64decode(data.pop("image/png")))
+        output.metadata = {kind: {"alt": about.get("alt", "")}}
+    return output
 
 
 def as_text(text: str) -> NotebookNode:
@@ -124,13 +143,9 @@ def shared(outputs: list[NotebookNode], marks: Sequence[str]) -> list[NotebookNo
         output.data = {kind: value for kind, value in data.items() if kind in KEPT}
         if "text/plain" in data:  # an object's place in memory is another one in every run
             output.data["text/plain"] = re.sub(r" at 0x[0-9a-fA-F]+", "", data["text/plain"])
-        if "image/png" in data:
-            kind, picture = smaller(output.data.pop("image/png"))
-            output.data[kind] = picture
         if output.data.get("text/html") or output.data.keys() - {"text/html"}:
-            output.metadata = {}
             output.pop("transient", None)
-            kept.append(output)
+            kept.append(with_small_picture(output))
     for output in kept:
         if output.output_type == "stream":  # of what was written over, the last state
             lines = output.text.split("\n")
@@ -150,8 +165,8 @@ def clean(notebook: NotebookNode, name: str) -> NotebookNode:
     """Leave in an executed notebook only what may be committed, and return it.
 
     Raises:
-        TutorialError: if an output has rows of pixels or names a folder of this machine, or if all
-            are too large.
+        TutorialError: if an output has rows of pixels, names a folder of this machine, or shows a
+            picture without alternative text, or if all are too large.
     """
     import nbformat
 
@@ -163,6 +178,12 @@ def clean(notebook: NotebookNode, name: str) -> NotebookNode:
         cell.metadata.pop("execution", None)
         cell.outputs = shared(cell.outputs, tags(cell))
         text = "".join(written(output) for output in cell.outputs)
+        alternatives = [output.get("metadata", {}).values() for output in cell.outputs]
+        if any(len(about.get("alt", "").split()) < 3 for found in alternatives for about in found):
+            raise TutorialError(
+                f"{name}, cell {cell.id}: its picture has no alternative text: give the figure a "
+                "title that says what it shows, or the image an `alt`."
+            )
         if "shareable" not in tags(cell) and PIXELS.search(text):
             raise TutorialError(
                 f"{name}, cell {cell.id}: its output has a row of pixels, it seems: tag it "
