@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 
@@ -9,10 +11,13 @@ from helpers import SEED
 from notebooks.exercises.checks import call, exercise, function, need_same, number, numbers
 
 
-def _network(*before):
+@functools.cache
+def _network(averages: bool = False):
     """A small network with random weights for pictures of 6 x 6, which ends in a softmax."""
-    keras.utils.set_random_seed(SEED)
-    network = keras.Sequential([keras.Input((6, 6, 1)), *before, keras.layers.Dense(3, "softmax")])
+    layers = keras.layers
+    flat = [layers.Conv2D(4, 3, activation="relu"), layers.GlobalAveragePooling2D()]
+    before = flat if averages else [layers.Flatten()]
+    network = keras.Sequential([keras.Input((6, 6, 1)), *before, layers.Dense(3, "softmax")])
     rng = np.random.default_rng(SEED)
     network.set_weights([rng.normal(0, 0.5, w.shape) for w in network.get_weights()])
     return network, rng.random((2, 6, 6, 1)).astype("float32")
@@ -20,7 +25,7 @@ def _network(*before):
 
 @exercise("this is how much each pixel of each picture would change the probability")
 def saliency(answer) -> None:
-    network, pictures = _network(keras.layers.Flatten())
+    network, pictures = _network()
     p, kernel = np.asarray(network(pictures)), network.get_weights()[0]
     for k in (0, 2):
         trial = f"a trial with 2 pictures and class {k}"
@@ -40,9 +45,7 @@ def saliency(answer) -> None:
 
 @exercise("the mean over the places, and the bias, make the logit of the class")
 def class_activation(answer) -> None:
-    layers = keras.layers
-    before = layers.Conv2D(4, 3, activation="relu"), layers.GlobalAveragePooling2D()
-    network, pictures = _network(*before)
+    network, pictures = _network(averages=True)
     maps = np.asarray(network.layers[0](pictures))
     kernel, bias = np.random.default_rng(0).normal(size=(4, 3)), np.arange(3) / 2
     network.layers[-1].set_weights([kernel, bias])
