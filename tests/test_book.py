@@ -166,6 +166,17 @@ def test_a_notebook_loses_its_links_and_widgets_and_begins_with_its_title() -> N
     assert set(made["metadata"]) == {"kernelspec", "language_info"}
 
 
+def test_a_picture_keeps_its_alternative_text() -> None:
+    picture = an_output()[1]
+    data = picture["data"]["image/png"]
+    picture["metadata"] = {"image/png": {"alt": 'Who is "in"?'}}
+    made = for_the_book({"cells": [cell("code", "draw()", outputs=[picture])], "metadata": {}})
+    (output,) = made["cells"][0]["outputs"]
+    assert output["data"] == {
+        "text/html": f'<img alt="Who is &quot;in&quot;?" src="data:image/png;base64,{data}">'
+    }
+
+
 def test_the_first_page_says_when_there_are_no_outputs(project: Path, tmp_path: Path) -> None:
     for outputs in ([], an_output()):
         page = project / "notebooks" / "01_look.ipynb"

@@ -191,8 +191,8 @@ def test_a_place_on_this_machine_is_refused(place: str) -> None:
 
 
 def test_a_notebook_that_is_too_large_is_refused() -> None:
-    with pytest.raises(TutorialError, match="more than 400,000"):
-        cleaned([shown(image_png=png(800))], "shareable")
+    with pytest.raises(TutorialError, match="more than 600,000"):
+        cleaned([shown(image_png=png(1000))], "shareable")
 
 
 def test_outputs_of_toy_faces_are_not_saved(tmp_path: Path, monkeypatch, capsys) -> None:

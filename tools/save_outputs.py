@@ -49,7 +49,7 @@ LEFT_OUT = (
 WIDGET = "Here stands a widget. It needs a running Python: open this lesson in JupyterLab.\n"
 VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = {"text/plain", "text/html", "image/png"}  # of an output; anything else is dropped
-MOST_BYTES = 400_000  # of a notebook
+MOST_BYTES = 600_000  # of a notebook
 # These take the best network there is. They are to show what a reader has by then, and that is none
 # of those that lessons 8 and 9 train.
 EARLY, LATER = ("01", "05", "06", "07"), ("recipe-*", "transfer-*")

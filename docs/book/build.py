@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -116,16 +117,27 @@ def linked(text: str, page: Path, root: Path, pages: Sequence[str]) -> tuple[str
     return LINK.sub(checked, text), needed
 
 
+def with_alt(output: dict) -> dict:
+    """Return an output whose picture, if it has alternative text, is an HTML image with it."""
+    for kind, about in output.get("metadata", {}).items():
+        if kind in output.get("data", {}) and about.get("alt"):
+            picture = "".join(output["data"][kind]).replace("\n", "")
+            image = f'<img alt="{escape(about["alt"])}" src="data:{kind};base64,{picture}">'
+            return output | {"data": {"text/html": image}, "metadata": {}}
+    return output
+
+
 def for_the_book(notebook: dict) -> dict:
     """Return a notebook without what only makes sense in JupyterLab.
 
     That is the links at its end, since the book has its own, and its widgets. Links that stand
-    before its title go below it, so that it is the page's title here too.
+    before its title go below it, so that it is the page's title here too. Pictures become HTML,
+    since only there the book shows the alternative text in their metadata.
     """
     cells = [cell for cell in notebook["cells"] if cell.get("id") != "nav"]
     for cell in cells:
         kept = [out for out in cell.get("outputs", []) if WIDGET not in out.get("data", {})]
-        cell |= {"outputs": kept} if cell["cell_type"] == "code" else {}
+        cell |= {"outputs": [with_alt(out) for out in kept]} if cell["cell_type"] == "code" else {}
     first = "".join(cells[0]["source"])
     cells[0]["source"] = re.sub(r"\A(?!#)(.*?)\n\n(# [^\n]+)", r"\2\n\n\1", first, flags=re.DOTALL)
     metadata = {key: value for key, value in notebook["metadata"].items() if key != "widgets"}
