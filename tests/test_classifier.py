@@ -155,8 +155,9 @@ def test_a_converted_file_answers_without_tensorflow(runs, pictures, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "answers.npy"), fast(pictures))
 
 
-def test_the_shipped_networks_conversion_lies_beside_it(runs, pictures, monkeypatch):
-    shipped = ROOT / "models" / "emotion_cnn.keras"
+@pytest.mark.parametrize("name", ["emotion_cnn", "emotion_cnn_votes"])
+def test_the_shipped_networks_conversion_lies_beside_it(name, runs, pictures, monkeypatch):
+    shipped = ROOT / "models" / f"{name}.keras"
     monkeypatch.setattr(classifier, "to_litert", lambda *_: pytest.fail("it was converted again"))
     fast, info = classifier.load_litert(shipped)
     assert is_fast(fast) and len(info["classes"]) == 7

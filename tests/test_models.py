@@ -370,6 +370,17 @@ def test_only_models_that_fit_are_candidates(shelf):
     assert origins["shipped.keras"] == "shipped" and origins["real.keras"] == "yours"
 
 
+def test_a_model_of_votes_answers_photographs_and_is_not_scored_by_labels(shelf):
+    shelf("labels.keras", dataset("fer2013", fingerprint="a"), 0.9)
+    shelf("votes.keras", dataset("fer2013", fingerprint="a"), 0.8, "MODELS", target="votes")
+    shelf("toy.keras", dataset("toy", fingerprint="c"), 1.0, target="votes")
+    files = choose_model.model_for_photographs()
+    assert names(files) == ["votes.keras", "labels.keras", "toy.keras"]
+    assert [file.by_votes for file in files] == [True, False, True]
+    data = dataset("fer2013", fingerprint="a")
+    assert names(choose_model.candidates(data)) == ["labels.keras"]
+
+
 def test_earlier_and_undescribed_models_are_left_out(shelf):
     shelf("m.keras", dataset(), 0.9)
     shelf("m.keras", dataset(), 0.5)

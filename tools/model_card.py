@@ -15,6 +15,8 @@ sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requir
 
 from helpers import TutorialError, replacing
 
+# Settings that tell trainings apart, and tell a reader nothing.
+DIGESTS = {"optimiser", "layers", "first weights", "images and labels", "targets"}
 NETWORKS = {"label": "emotion_cnn", "vote": "emotion_cnn_votes"}  # what each learnt from
 PARTS = {
     "private": "private half of the test set",
@@ -91,12 +93,11 @@ def results(metrics: dict) -> str:
     for name, (first, *rest) in OTHERS.items():
         shown = digits if first else (2,) * 5  # the tutorial reports two digits
         rows.append([name, *map(figure, (first, *rest), [None] * 5, shown)])
+    whole = test["single"]
+    values = [private["single"]["accuracy"], whole["accuracy"], whole["macro_f1"]]
+    values += [whole["per_class"][rare]["recall"], whole["without_train_copies"]["accuracy"]]
     ours = "[the shipped network](models/README.md)"
-    for title, kind in ((ours, "single"), ("the same, averaged with the mirror image", "flip")):
-        whole = test[kind]
-        values = [private[kind]["accuracy"], whole["accuracy"], whole["macro_f1"]]
-        values += [whole["per_class"][rare]["recall"], whole["without_train_copies"]["accuracy"]]
-        rows.append([title, *map(figure, values, [None] * 5, digits)])
+    rows.append([ours, *map(figure, values, [None] * 5, digits)])
     rows.append(["people, roughly", ".65", "", "", "", ""])
     best = max(values[1] for values in OTHERS.values())
     low, high = test["single"]["accuracy_interval"]
@@ -108,8 +109,7 @@ def results(metrics: dict) -> str:
             "The first three chose their checkpoint by the test images; the shipped network by "
             "training images alone ([log](models/README.md#log)). Its 95% interval on the whole "
             f"test set, {figure(low)} to {figure(high)}, {lead} the best of the others there, "
-            f"{figure(best)}. That is true of FER-2013; on [photographs]"
-            "(benchmarks/results/photographs.md) others may be better.",
+            f"{figure(best)}. [Photographs](benchmarks/results/photographs.md) are another matter.",
             f"![The confusion matrix of the shipped network: {a} and {b} are found least often]"
             "(docs/assets/confusion_matrix.png)",
         ]
@@ -119,7 +119,8 @@ def results(metrics: dict) -> str:
 def facts(metrics: dict) -> list[list[str]]:
     """Return the rows that say what the network is and how it was trained."""
     trained = metrics["trained"]
-    settings, validation = dict(trained["settings"] or {}), trained["validation"] or {}
+    settings = {k: v for k, v in (trained["settings"] or {}).items() if v is not None}
+    validation = trained["validation"] or {}
     how = f"{trained['epochs']} epochs"
     if images := settings.pop("images", None):
         how += f" over {images:,} images"
@@ -131,7 +132,7 @@ def facts(metrics: dict) -> list[list[str]]:
         ["file", f"`{metrics['file']}`, {metrics['bytes'] / 1e6:.1f} MB, `{metrics['network']}`"],
         ["parameters", f"{metrics['parameters']:,}"],
         ["trained", how],
-        ["settings", ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)],
+        ["settings", ", ".join(f"{k} {v}" for k, v in settings.items() if k not in DIGESTS)],
     ]
     if "accuracy" in validation:
         rows.append(["accuracy on training images kept aside", figure(validation["accuracy"])])
@@ -240,10 +241,10 @@ def in_short(both: dict[str, dict]) -> str:
         *((p["by_vote"]["accuracy"], p["by_vote"]["macro_f1"]) for p in (vote, label)), strict=True
     )
     return (
-        "Photographs and the webcam are answered by [a second network](models/README.md"
-        "#the-network-for-photographs), which learnt from ten people's votes. By their majority it "
-        f"is right in {figure(met[0])} of the private half (macro F1 {figure(score[0])}), the one "
-        f"above in {figure(met[1])} ({figure(score[1])}); by label it is right in "
+        "For photographs and the webcam [a second network](models/README.md"
+        "#the-network-for-photographs) learnt from ten people's votes. By their majority it is "
+        f"right in {figure(met[0])} of the private half (macro F1 {figure(score[0])}), the other "
+        f"in {figure(met[1])} ({figure(score[1])}); by label, in "
         f"{figure(vote['single']['accuracy'])}."
     )
 
