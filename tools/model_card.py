@@ -109,7 +109,7 @@ def results(metrics: dict) -> str:
             "The first three chose their checkpoint by the test images; the shipped network by "
             "training images alone ([log](models/README.md#log)). Its 95% interval on the whole "
             f"test set, {figure(low)} to {figure(high)}, {lead} the best of the others there, "
-            f"{figure(best)}. [Photographs](benchmarks/results/photographs.md) are another matter.",
+            f"{figure(best)}. [Photographs](benchmarks/results/photographs.md) are measured apart.",
             f"![The confusion matrix of the shipped network: {a} and {b} are found least often]"
             "(docs/assets/confusion_matrix.png)",
         ]
