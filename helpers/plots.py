@@ -53,7 +53,8 @@ def in_words(figure: Figure) -> str:
     said = [figure.get_label(), figure.get_suptitle()]
     for ax in figure.axes:
         said += [*map(ax.get_title, ("left", "center", "right")), ax.get_xlabel(), ax.get_ylabel()]
-        ids = [t for t in ax.get_xticklabels() + ax.get_yticklabels() if t.get_text()[:1].isalpha()]
+        ticks = ax.get_xticklabels() + ax.get_yticklabels()
+        ids = [t for t in ticks if t.get_text()[:1] not in "0123456789$.−"]  # no numbers
         legend = ax.get_legend().get_texts() if ax.get_legend() else []
         said.append(", ".join(t.get_text() for t in [*ids, *legend, *ax.texts]))
     text = ". ".join(part.replace(r"\$", "$").strip(" .") for part in said if part)

@@ -144,8 +144,21 @@ def sample_predictions(model_file: Path, toy_model_file: Path | None) -> plt.Fig
     return figure
 
 
-def draw(model_file: Path, metrics_file: Path, assets: Path, toy_model: Path | None) -> None:
+def draw(
+    model_file: Path,
+    metrics_file: Path,
+    assets: Path,
+    toy_model: Path | None,
+    judge: Path | None = None,
+) -> None:
     """Draw all pictures into a folder.
+
+    Args:
+        model_file: of the network whose figures are drawn.
+        metrics_file: its figures.
+        assets: the folder.
+        toy_model: a network trained on toy faces; None leaves those out.
+        judge: the network for photographs; None takes `model_file`.
 
     Raises:
         TutorialError: if the metrics are not this network's.
@@ -163,7 +176,7 @@ def draw(model_file: Path, metrics_file: Path, assets: Path, toy_model: Path | N
         "learning_curves": lambda: learning_curves(model_file),
         "reliability": lambda: reliability(metrics),
         "per_class": lambda: per_class(metrics),
-        "sample_predictions": lambda: sample_predictions(model_file, toy_model),
+        "sample_predictions": lambda: sample_predictions(judge or model_file, toy_model),
     }.items():
         figure = make()
         figure.savefig(assets / f"{name}.png", dpi=110)
@@ -177,7 +190,8 @@ def main() -> None:
     plt.switch_backend("Agg")  # files only, also where there is no screen
     assets = ROOT / "docs" / "assets"
     model_file, metrics_file = MODELS / "emotion_cnn.keras", MODELS / "emotion_cnn.metrics.json"
-    draw(model_file, metrics_file, assets, options.toy_model)
+    judge = MODELS / "emotion_cnn_votes.keras"
+    draw(model_file, metrics_file, assets, options.toy_model, judge)
     print(f"Drawn into {assets.name}/.")
 
 
