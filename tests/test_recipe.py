@@ -222,7 +222,7 @@ def test_another_training_is_not_gone_on_with(tmp_path, small_network):
     ("change", "sentence"),
     [
         ({"network": "vgg"}, "network is 'vgg': set it to one of residual, lesson"),
-        ({"augment": "all"}, "augment is 'all': set it to one of strong, affine, none"),
+        ({"augment": "all"}, "augment is 'all': set it to one of camera, strong, affine, none"),
         ({"network": "lesson"}, "48 x 48 pixels only: set small=0"),
         ({"epochs": 0}, "at least one epoch"),
         ({"small": 4}, "at most 3"),
