@@ -170,6 +170,7 @@ def draw(
             "tools/score_shipped.py first."
         )
     plots.style()
+    plt.rc("figure.constrained_layout", use=True)
     assets.mkdir(exist_ok=True)
     for name, make in {
         "confusion_matrix": lambda: confusion_matrix(metrics),
