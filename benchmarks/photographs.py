@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 from skimage import data as samples
 from sklearn.metrics import f1_score
 
-from fetch.votes import count_votes, vote_shares
+from fetch.votes import count_votes, vote_shares, winners
 from helpers import FER_CLASSES, MODELS, SEED, TutorialError, detector, faces, pictures
 from helpers.data import clean_split, subset
 from helpers.evaluation import predict
@@ -131,8 +131,8 @@ def main() -> None:
         raise TutorialError("These networks know FER-2013's seven classes; name such images.")
     kept = subset(clean_split(data.train)[1], 20 if options.quick else options.images)
     shares, _ = vote_shares(count_votes(data, kept))
-    clear = np.sum(shares == shares.max(axis=1, keepdims=True), axis=1) == 1
-    kept, won = kept.take(clear), shares[clear].argmax(axis=1)
+    clear, won = winners(shares)
+    kept = kept.take(clear)
 
     notes = ["A quick run leaves out the networks inside packages."] if options.quick else []
     judges = {path.stem: our_judge(path) for path in sorted(MODELS.glob("emotion_cnn*.keras"))}

@@ -25,7 +25,7 @@ from packages import Judge
 from sklearn.metrics import f1_score, recall_score
 
 from app import classifier
-from fetch.votes import count_votes, vote_shares
+from fetch.votes import count_votes, vote_shares, winners
 from helpers import FER_CLASSES, MODELS, TutorialError, evaluation
 from helpers.data import Dataset, Split, subset
 from helpers.fer2013 import halves
@@ -130,8 +130,8 @@ def by_label_and_vote(answers: np.ndarray, data: Dataset, judged: Split) -> dict
         shares, _ = vote_shares(count_votes(data, judged))
     except TutorialError:
         return row | {"accuracy_by_vote": None, "macro_F1_by_vote": None}
-    clear = np.sum(shares == shares.max(axis=1, keepdims=True), axis=1) == 1
-    won, said = shares[clear].argmax(axis=1), answers[clear]
+    clear, won = winners(shares)
+    said = answers[clear]
     row["accuracy_by_vote"] = round(float(np.mean(won == said)), 4)
     row["macro_F1_by_vote"] = round(float(f1_score(won, said, average="macro", **every)), 4)
     return row

@@ -28,8 +28,7 @@ def count_votes(data: Dataset, part: Split) -> np.ndarray:
     columns = (*data.classes, *OTHERS)
     keys = [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in part.images]
     if data.kind == "toy":
-        pairs = zip(keys, part.labels, strict=True)
-        return np.stack([_raters(key, columns, label) for key, label in pairs])
+        return np.stack([_raters(k, columns, n) for k, n in zip(keys, part.labels, strict=True)])
     with gzip.open(VOTES, "rt", encoding="ascii") as file:
         table = csv.DictReader(file)
         votes = {row["pixels"]: row for row in table}
@@ -53,6 +52,12 @@ def vote_shares(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     total = kept.sum(axis=1, keepdims=True)
     enough = total >= 3
     return np.where(enough, kept / np.maximum(total, 1), 0).astype(np.float32), enough[:, 0]
+
+
+def winners(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows (n,k) have one largest number, bool (n,), and its column in those, (m,)."""
+    clear = np.sum(votes == votes.max(axis=1, keepdims=True), axis=1) == 1
+    return clear, votes[clear].argmax(axis=1)
 
 
 def _raters(key: str, columns: tuple[str, ...], label: int) -> np.ndarray:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))  # for an environment without the `-e .` of requir
 import calibration
 
 from fetch.loading import load, load_dataset
-from fetch.votes import count_votes, vote_shares
+from fetch.votes import count_votes, vote_shares, winners
 from helpers import MODELS, TutorialError, evaluation, replacing
 from helpers.data import Dataset, Split, clean_split, copies_of
 from helpers.fer2013 import halves
@@ -109,16 +109,14 @@ def by_vote(part: Split, data: Dataset, probabilities: np.ndarray) -> dict | Non
         counts = count_votes(data, part)
     except TutorialError:
         return None
-    shares, _ = vote_shares(counts)
-    clear = np.sum(shares == shares.max(axis=1, keepdims=True), axis=1) == 1
-    truth, given = shares[clear].argmax(axis=1), probabilities[clear]
+    clear, truth = winners(vote_shares(counts)[0])
+    given = probabilities[clear]
     result = evaluation.scores(truth, given, data.classes)
     ends = evaluation.intervals(truth, given, len(data.classes))[:2]
     result |= {"accuracy_interval": ends[0].tolist(), "macro_f1_interval": ends[1].tolist()}
-    counts = np.where(counts > 1, counts, 0)
-    once = np.sum(counts == counts.max(axis=1, keepdims=True), axis=1) == 1
-    eight = once & (counts.argmax(axis=1) <= len(data.classes))  # contempt is the first of OTHERS
-    met = counts[eight].argmax(axis=1) == probabilities[eight].argmax(axis=1)
+    clear, most = winners(np.where(counts > 1, counts, 0))
+    eight = most <= len(data.classes)  # contempt is the first of OTHERS
+    met = (most == probabilities[clear].argmax(axis=1))[eight]
     return result | {"eight_classes": {"n": int(eight.sum()), "accuracy": float(met.mean())}}
 
 
