@@ -1,4 +1,4 @@
-"""Overfitting and its cures, with three seeds: python benchmarks/cures.py
+"""Overfitting and its cures, with several seeds: python benchmarks/cures.py
 
 Lesson 4's network is trained bare, and then with one cure more in every row, always on the same
 few images for as many epochs. What is scored is the network of the last epoch, on whole images
